@@ -1,0 +1,59 @@
+"""Reusable multimodal representations: common and specific parts, with a scikit-learn API.
+
+Names are loaded on first use, so that ``import modalsplit`` costs no import of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from modalsplit import baselines, datasets, evaluate, testing
+    from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings
+    from modalsplit.featurize import GloveFeaturizer, VGG19Featurizer
+    from modalsplit.interactions import Interactions
+    from modalsplit.pipeline import make_pamd_pipeline
+    from modalsplit.recommend import AttentiveBPR, Recommender
+
+_HOME = {
+    "AttentiveBPR": "modalsplit.recommend",
+    "DisentangledModalityEncoder": "modalsplit.encoder",
+    "GloveFeaturizer": "modalsplit.featurize",
+    "Interactions": "modalsplit.interactions",
+    "ModalityEmbeddings": "modalsplit.encoder",
+    "Recommender": "modalsplit.recommend",
+    "VGG19Featurizer": "modalsplit.featurize",
+    "make_pamd_pipeline": "modalsplit.pipeline",
+}
+_SUBPACKAGES = ("baselines", "datasets", "evaluate", "testing")
+
+__all__ = [
+    "AttentiveBPR",
+    "DisentangledModalityEncoder",
+    "GloveFeaturizer",
+    "Interactions",
+    "ModalityEmbeddings",
+    "Recommender",
+    "VGG19Featurizer",
+    "baselines",
+    "datasets",
+    "evaluate",
+    "make_pamd_pipeline",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _SUBPACKAGES:
+        value = import_module(f"modalsplit.{name}")
+    else:
+        raise AttributeError(f"module 'modalsplit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
