@@ -4,29 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
-try:  # scikit-learn >= 1.9
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+__all__ = ["CallbackSupportMixin", "Interval", "StrOptions", "epochs", "with_callbacks", "wrap_output"]
 
-    HAS_CALLBACKS = True
+try:  # scikit-learn >= 1.9
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
-    HAS_CALLBACKS = False
+    _with_callbacks = None
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand in for scikit-learn's callbacks where it has none yet."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[misc]
-        """Leave `fit` as it is."""
-        return method
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(method: Method) -> Method:
+    """Let scikit-learn's callbacks follow a ``fit``, where it has callbacks.
+
+    Parameters
+    ----------
+    method : function
+        The ``fit`` of an estimator that is a `CallbackSupportMixin`.
+
+    Returns
+    -------
+    function
+        The method, wrapped.
+    """
+    return method if _with_callbacks is None else cast(Method, _with_callbacks(method))
 
 
 @contextmanager
-def epochs(estimator: Any, max_epochs: int, **fit_inputs: Any) -> Iterator[Callable[..., bool]]:
+def epochs(estimator: Any, max_epochs: int | None, **fit_inputs: Any) -> Iterator[Callable[..., bool]]:
     """Report a fit to scikit-learn's callbacks, epoch by epoch.
 
     Parameters
@@ -34,7 +51,7 @@ def epochs(estimator: Any, max_epochs: int, **fit_inputs: Any) -> Iterator[Calla
     estimator : estimator
         The estimator in whose ``fit`` this runs; ``fit`` must be wrapped in `with_callbacks`.
     max_epochs : int
-        The most epochs there can be.
+        The most epochs there can be; None if unknown.
     **fit_inputs : dict
         ``X`` and ``y`` of ``fit``, for callbacks that score.
 
@@ -44,7 +61,7 @@ def epochs(estimator: Any, max_epochs: int, **fit_inputs: Any) -> Iterator[Calla
         Call it with a function that returns the fitted attributes so far, after each epoch; it returns
         True when a callback asked to stop.
     """
-    if not HAS_CALLBACKS:
+    if _with_callbacks is None:
         yield lambda attributes: False
         return
     context = estimator._init_callback_context(max_subtasks=max_epochs)
@@ -52,11 +69,7 @@ def epochs(estimator: Any, max_epochs: int, **fit_inputs: Any) -> Iterator[Calla
 
     def end_of_epoch(attributes: Callable[[], dict[str, Any]]) -> bool:
         task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=estimator)
-        return bool(
-            task.call_on_fit_task_end(
-                estimator=estimator, reconstruction_attributes=attributes, **fit_inputs
-            )
-        )
+        return bool(task.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=attributes, **fit_inputs))
 
     yield end_of_epoch
     context.call_on_fit_task_end(estimator=estimator, **fit_inputs)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 
-class Interactions(sparse.csr_array):  # type: ignore[misc]
+class Interactions(sparse.csr_array):
     """Implicit feedback: items in the rows, users in the columns, with both kinds of id.
 
     It is a SciPy CSR array and works wherever one does. Selecting rows keeps the ids; other operations
@@ -30,6 +30,8 @@ class Interactions(sparse.csr_array):  # type: ignore[misc]
         One id a row, unique.
     user_ids : array-like of shape (n_users,), optional
         One id a column, unique.
+    **kwargs : dict
+        As for `scipy.sparse.csr_array`.
 
     Attributes
     ----------
@@ -64,9 +66,9 @@ class Interactions(sparse.csr_array):  # type: ignore[misc]
         *,
         item_ids: ArrayLike | None = None,
         user_ids: ArrayLike | None = None,
-        **kwargs: Any,  # SciPy's own, such as maxprint
+        **kwargs: Any,
     ) -> None:
-        super().__init__(arg1, shape=shape, dtype=dtype, copy=copy, **kwargs)
+        super().__init__(arg1, shape=shape, dtype=dtype, copy=copy, **kwargs)  # type: ignore[arg-type]
         self.item_ids = _checked_ids(item_ids, self.shape[0], "item_ids", "rows")
         self.user_ids = _checked_ids(user_ids, self.shape[-1], "user_ids", "columns")
 
@@ -134,7 +136,8 @@ class Interactions(sparse.csr_array):  # type: ignore[misc]
             The k-core, with the ids that remain. It may be empty.
         """
         rows, columns = np.arange(self.shape[0]), np.arange(self.shape[1])
-        core = sparse.csr_array(self)
+        core = sparse.csr_array(self, copy=True)
+        core.eliminate_zeros()
         while core.nnz:
             keep_row = np.diff(core.indptr) >= k
             core = core[keep_row]
@@ -156,7 +159,9 @@ class Interactions(sparse.csr_array):  # type: ignore[misc]
         Interactions
             The copy.
         """
-        return Interactions(self, copy=True, item_ids=self.item_ids, user_ids=self.user_ids)
+        out: Interactions = super().copy()
+        out.item_ids, out.user_ids = self.item_ids, self.user_ids
+        return out
 
     def __getitem__(self, key: Any) -> Any:
         out = super().__getitem__(key)
@@ -172,14 +177,16 @@ class Interactions(sparse.csr_array):  # type: ignore[misc]
 
 
 def _row_and_column_key(key: Any) -> tuple[Any, Any]:
-    parts = [part for part in (key if isinstance(key, tuple) else (key,)) if part is not Ellipsis]
-    if isinstance(key, tuple) and key[0] is Ellipsis:
-        return slice(None), parts[0] if parts else slice(None)
-    return parts[0], parts[1] if len(parts) > 1 else slice(None)
+    parts = key if isinstance(key, tuple) else (key,)
+    given = [part for part in parts if part is not Ellipsis]
+    if parts[0] is Ellipsis and len(given) < 2:
+        given.insert(0, slice(None))
+    return given[0], given[1] if len(given) > 1 else slice(None)
 
 
 def _take(ids: NDArray[Any] | None, key: Any) -> NDArray[Any] | None:
-    return None if ids is None else np.atleast_1d(ids[key])
+    """Select ids; np.ix_ makes keys of two dimensions."""
+    return None if ids is None else np.ravel(ids[key])
 
 
 def _checked_ids(ids: ArrayLike | None, n: int, name: str, what: str) -> NDArray[Any] | None:
@@ -190,23 +197,27 @@ def _checked_ids(ids: ArrayLike | None, n: int, name: str, what: str) -> NDArray
         raise ValueError(f"{name} has shape {array.shape}, but the interactions have {n} {what}.")
     duplicated = pd.Index(array).duplicated()
     if duplicated.any():
-        raise ValueError(f"{name} must be unique, but {array[duplicated][0]!r} occurs more than once.")
+        repeated = array[duplicated].tolist()[0]
+        raise ValueError(f"{name} must be unique, but {repeated!r} occurs more than once.")
     return array
 
 
-def _encode(values: pd.Series[Any], ids: ArrayLike | None, what: str) -> tuple[NDArray[np.intp], NDArray[Any]]:
+def _encode(
+    values: pd.Series[Any], ids: ArrayLike | None, what: str
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
     if values.isna().any():
         raise ValueError(f"{int(values.isna().sum())} interactions have no {what} id. Drop them first.")
     known = np.unique(values.to_numpy()) if ids is None else np.asarray(ids)
     index = pd.Index(known)
     if index.has_duplicates:
-        raise ValueError(f"{what}_ids must be unique, but {index[index.duplicated()][0]!r} occurs twice.")
+        repeated = index[index.duplicated()].tolist()[0]
+        raise ValueError(f"{what}_ids must be unique, but {repeated!r} occurs more than once.")
     codes = index.get_indexer(pd.Index(values))
     if (codes < 0).any():
         unknown = values[codes < 0]
         raise ValueError(
             f"{unknown.nunique()} {what} ids of the interactions are not in {what}_ids, such as "
-            f"{unknown.iloc[0]!r}. Both sides must spell ids alike, also in type ({values.dtype} here, "
+            f"{unknown.tolist()[0]!r}. Both sides must spell ids alike, also in type ({values.dtype} here, "
             f"{index.dtype} there)."
         )
     return codes, known

@@ -1,1 +1,22 @@
-"""Placeholder."""
+"""Judge anyone's scores and representations; knows interactions, but no model."""
+
+from modalsplit.evaluate._evaluate import Evaluation, evaluate
+from modalsplit.evaluate._metrics import ndcg_at_k, recall_at_k
+from modalsplit.evaluate._probes import DisentanglementScore, disentanglement_score
+from modalsplit.evaluate._scorers import RankingScorer, ndcg_at, recall_at
+from modalsplit.evaluate._splits import hold_out_items, split_interactions, warm_start_folds
+
+__all__ = [
+    "DisentanglementScore",
+    "Evaluation",
+    "RankingScorer",
+    "disentanglement_score",
+    "evaluate",
+    "hold_out_items",
+    "ndcg_at",
+    "ndcg_at_k",
+    "recall_at",
+    "recall_at_k",
+    "split_interactions",
+    "warm_start_folds",
+]

@@ -1,0 +1,137 @@
+"""Scorers for GridSearchCV that rank items for each user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from modalsplit.evaluate._metrics import ndcg, placements, recall
+
+
+@dataclass(frozen=True)
+class RankingScorer:
+    """Scorer: the mean over users of a ranking metric. Made by `ndcg_at` and `recall_at`.
+
+    Attributes
+    ----------
+    metric : {"ndcg", "recall"}
+        What to measure.
+    k : int
+        Length of the list to judge, in items.
+    exclude_seen : bool
+        Whether items that a user took in training are no candidates.
+    """
+
+    metric: Literal["ndcg", "recall"]
+    k: int
+    exclude_seen: bool
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Score a fitted recommender or a Pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Has ``decision_function``, which gives (n_items, n_users) scores, and ``seen`` if
+            `exclude_seen`.
+        X : array-like or DataFrame of shape (n_items, n_features)
+            The items to rank.
+        y : sparse array or ndarray of shape (n_items, n_users) or (n_items,)
+            Positive where an item is held out for a user.
+
+        Returns
+        -------
+        float
+            0 to 1, without unit; higher is better. Users without held-out items do not count.
+
+        Raises
+        ------
+        ValueError
+            If no user has a held-out item, or the seen items are asked for and rows are not known by id.
+        """
+        if isinstance(estimator, Pipeline):
+            X = estimator[:-1].transform(X) if len(estimator) > 1 else X
+            estimator = estimator[-1]
+        scores, held_out = _as_matrix(estimator.decision_function(X)), _as_matrix(y)
+        placed = placements(scores, held_out, seen=self._seen(estimator, X))
+        if not len(placed.user):
+            raise ValueError("y holds no interactions, so there is nothing to find. Use larger folds.")
+        values = ndcg(placed, self.k) if self.metric == "ndcg" else recall(placed, self.k)
+        return float(np.nanmean(values))
+
+    def _seen(self, estimator: Any, X: Any) -> Any:
+        if not self.exclude_seen:
+            return None
+        seen = estimator.seen(X)
+        if seen is None:
+            raise ValueError(
+                f"exclude_seen=True needs rows that are known by id, but {type(estimator).__name__} knows "
+                "none. Give items as a DataFrame whose index holds their ids, as strings, and let every step "
+                'of a Pipeline keep it: set_output(transform="pandas").'
+            )
+        return seen
+
+
+def ndcg_at(k: int = 10, *, exclude_seen: bool = False) -> RankingScorer:
+    """Make a scorer of NDCG at `k`: items are ranked for each user, and users averaged.
+
+    scikit-learn's own ``ndcg_score`` would rank the users of each item.
+
+    Parameters
+    ----------
+    k : int, default=10
+        Length of the list to judge, in items.
+    exclude_seen : bool, default=False
+        Whether items that a user took in training are no candidates. Needed for folds of interactions, see
+        `warm_start_folds`; without effect for cold items.
+
+    Returns
+    -------
+    RankingScorer
+        For ``GridSearchCV(scoring=)``; call it as ``scorer(estimator, X, y)``.
+
+    See Also
+    --------
+    ndcg_at_k : The metric itself.
+
+    Examples
+    --------
+    >>> from modalsplit.evaluate import ndcg_at
+    >>> ndcg_at(10)
+    RankingScorer(metric='ndcg', k=10, exclude_seen=False)
+    """
+    return RankingScorer("ndcg", k, exclude_seen)
+
+
+def recall_at(k: int = 10, *, exclude_seen: bool = False) -> RankingScorer:
+    """Make a scorer of recall at `k`: items are ranked for each user, and users averaged.
+
+    Parameters
+    ----------
+    k : int, default=10
+        Length of the list to judge, in items.
+    exclude_seen : bool, default=False
+        Whether items that a user took in training are no candidates. Needed for folds of interactions, see
+        `warm_start_folds`; without effect for cold items.
+
+    Returns
+    -------
+    RankingScorer
+        For ``GridSearchCV(scoring=)``; call it as ``scorer(estimator, X, y)``.
+
+    See Also
+    --------
+    recall_at_k : The metric itself.
+    """
+    return RankingScorer("recall", k, exclude_seen)
+
+
+def _as_matrix(values: Any) -> NDArray[Any]:
+    """Make one user's values a column."""
+    values = values if hasattr(values, "ndim") else np.asarray(values)
+    matrix: NDArray[Any] = values[:, None] if values.ndim == 1 else values
+    return matrix

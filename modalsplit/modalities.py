@@ -1,0 +1,219 @@
+"""Which columns are which modality: the roles of X and y, decided by declarations and never by guesses."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from modalsplit.blocks import SEPARATOR, Columns, block_columns
+
+Split = str | int | Sequence[str] | None
+
+
+def second_is_y(split: Split, X: Any, y: Any) -> bool:
+    """Tell whether y is the second modality, by `split` and by X's own columns.
+
+    Parameters
+    ----------
+    split : "auto", int, sequence of two str, or None
+        As in `DisentangledModalityEncoder`.
+    X : array-like
+        The first argument of ``fit``.
+    y : array-like or None
+        The second.
+
+    Returns
+    -------
+    bool
+        False if both modalities are in X.
+
+    Raises
+    ------
+    ValueError
+        If y is needed and missing, or looks like labels or interactions where a modality is expected.
+    """
+    if split is None:
+        if y is None:
+            raise ValueError("split=None takes the second modality as y, but y is None.")
+        return True
+    if split != "auto" or len(block_columns(column_names(X))) == 2:
+        return False
+    if y is None or not (sparse.issparse(y) or np.asarray(y).ndim == 2):
+        return False
+    _refuse_labels(y)
+    return True
+
+
+def stacked_columns(split: Split, names: Sequence[str], n_columns: int) -> tuple[Columns, Columns]:
+    """Find the columns of both modalities in one matrix.
+
+    Parameters
+    ----------
+    split : "auto", int or sequence of two str
+        As in `DisentangledModalityEncoder`.
+    names : sequence of str
+        Names of the columns; empty if they have none.
+    n_columns : int
+        How many there are.
+
+    Returns
+    -------
+    tuple of two slice or ndarray of int
+        Columns of the first and of the second modality.
+
+    Raises
+    ------
+    ValueError
+        If a modality gets no column.
+    """
+    if isinstance(split, int | np.integer):
+        cut = int(split)
+        if n_columns <= cut:
+            raise ValueError(f"split={cut} leaves no column for the second modality: X has {n_columns} feature(s).")
+    elif not isinstance(split, str) and split is not None:
+        return _columns_by_prefix(names, split)
+    else:
+        blocks = block_columns(names)
+        if len(blocks) == 2:
+            first, second = blocks.values()
+            return first, second
+        cut = n_columns // 2
+        if cut == 0:
+            raise ValueError(
+                f"X has {n_columns} feature(s), but two modalities need one each at least. Pass the second "
+                "modality as y."
+            )
+        warnings.warn(
+            f"X has no two named blocks and y is no matrix: the first {cut} of {n_columns} columns are taken "
+            "for one modality and the rest for the other. Pass split= to say where the second begins.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return slice(0, cut), slice(cut, n_columns)
+
+
+def modality_names(split: Split, names: Sequence[str]) -> tuple[str, str]:
+    """Name the modalities of a stacked matrix.
+
+    Parameters
+    ----------
+    split : "auto", int or sequence of two str
+        As in `DisentangledModalityEncoder`.
+    names : sequence of str
+        Names of the columns; empty if they have none.
+
+    Returns
+    -------
+    tuple of two str
+        The prefixes, or "x" and "y".
+    """
+    blocks = list(block_columns(names)) if split == "auto" else list(split) if isinstance(split, tuple | list) else []
+    return (blocks[0], blocks[1]) if len(blocks) == 2 else ("x", "y")
+
+
+def pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[tuple[str, str], list[str]]:
+    """Name two modalities and their columns.
+
+    Parameters
+    ----------
+    first : sequence of str
+        Column names of the first modality; empty if they have none.
+    second : sequence of str
+        Of the second.
+
+    Returns
+    -------
+    modalities : tuple of two str
+        The one prefix that each one's columns have, if these differ, or "x" and "y".
+    columns : list of str
+        Names of all columns with these prefixes; empty if either has no names.
+    """
+    blocks = [list(block_columns(names)) for names in (first, second)]
+    found = all(len(block) == 1 for block in blocks) and blocks[0] != blocks[1]
+    modalities = (blocks[0][0], blocks[1][0]) if found else ("x", "y")
+    if not first or not second:
+        return modalities, []
+    if found:
+        return modalities, [*first, *second]
+    return modalities, [
+        f"{modality}{SEPARATOR}{name}"
+        for modality, names in zip(modalities, (first, second), strict=True)
+        for name in names
+    ]
+
+
+def column_names(X: Any) -> list[str]:
+    """Read the names of the columns.
+
+    Parameters
+    ----------
+    X : array-like or DataFrame
+        Any input.
+
+    Returns
+    -------
+    list of str
+        Empty if X has no columns or any name is not a string.
+    """
+    columns = getattr(X, "columns", None)
+    names = [] if columns is None else list(columns)
+    return names if all(isinstance(name, str) for name in names) else []
+
+
+def present(views: Sequence[NDArray[Any] | None]) -> NDArray[np.bool_]:
+    """Tell which item has which modality: a block with any NaN counts as absent.
+
+    Parameters
+    ----------
+    views : sequence of ndarray of shape (n_items, n_columns) or None
+        The modalities; None for one that is not given.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_items, n_modalities)
+        True where the item has the modality.
+    """
+    n_items = next(len(view) for view in views if view is not None)
+    return np.column_stack(
+        [np.zeros(n_items, dtype=bool) if view is None else ~np.isnan(view).any(axis=1) for view in views]
+    )
+
+
+def _refuse_labels(y: Any) -> None:
+    if sparse.issparse(y):
+        what = "sparse"
+    else:
+        values = np.asarray(y)
+        try:
+            values = values if values.dtype.kind in "biuf" else values.astype(float)
+        except (TypeError, ValueError):
+            what = f"of type {values.dtype}"
+        else:
+            if not (values.dtype.kind == "b" or np.isin(values, (0, 1)).all()):
+                return
+            what = "made of 0 and 1"
+    raise ValueError(
+        f"y is {what}: it looks like interactions or labels, not like a modality. Three ways out: give X two "
+        "column prefixes such as image__0 and text__0 (a DataFrame), or pass split=<column of X where the second "
+        "modality begins>, and y is ignored; or pass split=None, and y is the second modality all the same."
+    )
+
+
+def _columns_by_prefix(names: Sequence[str], prefixes: Sequence[str]) -> tuple[Columns, Columns]:
+    if len(prefixes) != 2:
+        raise ValueError(f"split={tuple(prefixes)!r} names {len(prefixes)} modalities; it must name two.")
+    found = []
+    for prefix in prefixes:
+        columns = [i for i, name in enumerate(names) if str(name).startswith(prefix)]
+        if not columns:
+            shown = f"the first is {names[0]!r}" if len(names) else "X has no column names"
+            raise ValueError(f"split={tuple(prefixes)!r}: no column of X starts with {prefix!r}; {shown}.")
+        found.append(np.asarray(columns))
+    if set(found[0]) & set(found[1]):
+        raise ValueError(f"split={tuple(prefixes)!r}: some columns of X start with both names.")
+    return found[0], found[1]

@@ -1,0 +1,141 @@
+"""The parameters of AttentiveBPR and what they make of items and users."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import embedding as read
+from torch.nn.functional import embedding_bag
+
+from modalsplit.nn._attention import Items, move_common
+
+
+class AttentiveRanker(nn.Module):
+    """Embeddings of items and users, and maps for the parts of items.
+
+    Tables are read with sparse gradients: a step costs by what the batch holds, not by the catalogue.
+
+    Parameters
+    ----------
+    parts : Tensor of shape (I, M, P)
+        M parts of each of I items; zeros where missing.
+    present : Tensor of bool of shape (I, M)
+        Which parts there are.
+    scale : Tensor of shape (M,)
+        Factor that brings each part to the size of the embeddings.
+    pairs : sequence of tuple of int
+        Positions of the common and specific parts whose extractors are fine-tuned; empty for none.
+    embedding : Tensor of shape (I, D)
+        Initial free embeddings of the items.
+    users : Tensor of shape (U, D) or (I, D)
+        Initial user embeddings, or with ``history=True`` those that items lend to the users who took them.
+    bias : Tensor of shape (I,) or None
+        Initial biases of the items; None for a model without.
+    history : bool
+        Whether a user is the sum of what the user took.
+    projection : bool
+        Whether each part is mapped, from the identity on, before it is attended to.
+    """
+
+    def __init__(
+        self,
+        parts: Float[Tensor, "I M P"],
+        present: Bool[Tensor, "I M"],
+        scale: Float[Tensor, " M"],
+        pairs: Sequence[tuple[int, int]],
+        embedding: Float[Tensor, "I D"],
+        users: Float[Tensor, "U D"],
+        bias: Float[Tensor, " I"] | None,
+        *,
+        history: bool,
+        projection: bool,
+    ) -> None:
+        super().__init__()
+        self.parts: Tensor
+        self.present: Tensor
+        self.scale: Tensor
+        for name, value in (("parts", parts), ("present", present), ("scale", scale)):
+            self.register_buffer(name, value)
+        n_parts, width = parts.shape[1:]
+        self.pairs = list(pairs)
+        self.history = history
+        self.embedding = nn.Parameter(embedding)
+        self.users = nn.Parameter(users)
+        self.bias = None if bias is None else nn.Parameter(bias[:, None])
+        identity = torch.eye(width, embedding.shape[1], device=parts.device).repeat(n_parts, 1, 1)
+        self.maps = nn.Parameter(identity) if projection and n_parts else None
+        self.delta = nn.Parameter(parts.new_zeros(len(pairs), width, width)) if pairs else None
+
+    def items(self, rows: Int[Tensor, " N"]) -> Items:
+        """Read items.
+
+        Parameters
+        ----------
+        rows : Tensor of int of shape (N,)
+            Distinct items.
+
+        Returns
+        -------
+        Items
+            Of the N items.
+        """
+        embedding = read(rows, self.embedding, sparse=True)
+        bias = embedding.new_zeros(len(rows))
+        if self.bias is not None:
+            bias = read(rows, self.bias, sparse=True)[:, 0]
+        return Items(embedding, self.projected(self.parts[rows]), self.present[rows], bias)
+
+    def projected(self, parts: Float[Tensor, "N M P"]) -> Float[Tensor, "N M D"]:
+        """Bring parts into the space of the embeddings.
+
+        Parameters
+        ----------
+        parts : Tensor of shape (N, M, P)
+            Parts of N items; zeros where missing.
+
+        Returns
+        -------
+        Tensor of shape (N, M, D)
+            Fine-tuned, scaled and mapped.
+        """
+        if not parts.shape[1]:
+            return parts.new_zeros(len(parts), 0, self.embedding.shape[1])
+        if self.delta is not None:
+            parts = move_common(parts, self.delta, self.pairs)
+        parts = parts * self.scale[:, None]
+        return parts if self.maps is None else torch.einsum("nmp,mpd->nmd", parts, self.maps)
+
+    def sums(
+        self, rows: Int[Tensor, " K"], taken: Int[Tensor, " T"], offsets: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "K D"]]:
+        """Sum for each user what the items that the user took lend.
+
+        Parameters
+        ----------
+        rows : Tensor of int of shape (K,)
+            Distinct items.
+        taken : Tensor of int of shape (T,)
+            Positions in `rows` of what B users took, one user after another.
+        offsets : Tensor of int of shape (B,)
+            Where each user begins.
+
+        Returns
+        -------
+        sums : Tensor of shape (B, D)
+            One a user.
+        lent : Tensor of shape (K, D)
+            What each item lends.
+        """
+        lent = read(rows, self.users, sparse=True)
+        return embedding_bag(taken, lent, offsets, mode="sum"), lent
+
+    def tables(self) -> list[nn.Parameter]:
+        """List the parameters that are read with sparse gradients.
+
+        Returns
+        -------
+        list of Parameter
+            Embeddings and biases.
+        """
+        return [table for table in (self.embedding, self.users, self.bias) if table is not None]

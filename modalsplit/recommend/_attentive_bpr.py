@@ -1,0 +1,451 @@
+"""AttentiveBPR: rank items by a user's taste and by the parts of each item."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
+from modalsplit.nn._attention import Attention, Items, pair_attention, score
+from modalsplit.recommend._base import BLOCK_BYTES, Floats, Recommender
+from modalsplit.recommend._batches import Sampling, with_parts_fused
+from modalsplit.recommend._fitting import Fitting, as_items, lend, moved, sums_of_history
+from modalsplit.recommend._inputs import positions
+from modalsplit.recommend._parts import find_parts, read_parts
+
+
+class AttentiveBPR(CallbackSupportMixin, Recommender):
+    """Rank items by a user's taste and by the parts of each item.
+
+    An item is its own embedding plus its parts, each with the attention it gets; a user is what the user
+    took. Items that nobody took yet are known by their parts alone, users that `fit` did not see by what they
+    took.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Dimensions of the embeddings. By default the width of a part, or 64 without parts.
+    attention : {"item", "user", "mean"}, default="item"
+        What weighs the parts of an item: its own embedding (the paper, Eq. 12), the user (PAMD's released
+        code), or nothing.
+    loss : {"softmax", "bpr", "logistic"}, default="softmax"
+        How a positive is compared: with all its negatives at once, with each of them (the paper), or with
+        none (the released code).
+    parts : {"both", "common", "specific"} or None, default="both"
+        Which parts to use. None uses no content, only who took what.
+    users : {"history", "embedding"}, default="history"
+        A user's vector is the scaled sum of vectors of the items that the user took, or a free embedding (the
+        paper). A history also serves new users, and has fewer parameters to overfit.
+    blocks : int or "auto", default="auto"
+        Parts that X holds side by side. ``"auto"``: what its column names say, ``image_common__0`` and so
+        on; without names four if four divide the columns, else one.
+    projection : bool, default=True
+        Whether each part is mapped linearly, from the identity on, before attention. The paper has no such
+        map, and then `n_components` is the width of a part.
+    item_bias : bool, default=True
+        Whether items have biases, which start from the logarithm of their popularity. The paper has none.
+    fine_tune : bool, default=False
+        Whether the encoder's common extractors are trained on, as in the paper. X tells enough: with ``e =
+        common + specific`` the parts become ``common + delta e`` and ``e - common``.
+    init : {"normal", "uniform"}, default="normal"
+        Embeddings start from N(0, 0.01) or, as in the paper, from U(0, 1). Parts are scaled to the root mean
+        square of these.
+    sampling : {"users", "interactions"}, default="users"
+        What a sample is: a user with all positives, where negatives are shared by the batch; or an
+        interaction with negatives of its own (the paper).
+    n_negatives : int, default=2000
+        Negatives that a positive is compared with, drawn anew each time among the items that the user did
+        not take in training. If the catalogue is smaller, all of them.
+    learning_rate : float, default=5e-3
+        Of Adam.
+    fine_tune_learning_rate : float, default=1e-4
+        Of Adam for `fine_tune`.
+    decay : bool, default=True
+        Whether learning rates fall to zero, linearly over `max_epochs`.
+    l2 : float, default=0.03
+        Weight of the mean squared norm of user vectors and item vectors.
+    max_epochs : int, default=40
+        Passes over the samples, at most.
+    batch_size : int, default=128
+        Samples a step.
+    early_stopping : bool, default=False
+        Whether to hold out some of each user's interactions, watch NDCG@10 on them, stop when it no longer
+        grows, and return to the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the interactions to hold out.
+    n_iter_no_change : int, default=5
+        Epochs without growth after which early stopping stops.
+    n_neighbors : int, default=30
+        Fitted items that lend a cold item an embedding and a bias: those with the most similar parts.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for repeatable results. The global generators are not touched.
+    device : str or "auto", default="auto"
+        Where to train, as `torch.device` takes it; ``"auto"`` takes a CUDA device if there is one.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    user_embeddings_ : ndarray of shape (n_users, n_components)
+        User vectors.
+    item_embeddings_ : ndarray of shape (n_items, n_components)
+        Free embeddings ``e_i``; lent by neighbours for items without interactions.
+    item_bias_ : ndarray of shape (n_items,)
+        Biases; zeros without.
+    item_vectors_ : ndarray of shape (n_items, n_components)
+        Fused items (Eq. 13), with equal weights if the attention is the user's.
+    history_embeddings_ : ndarray of shape (n_items, n_components) or None
+        What each item lends to the users who took it; None with ``users="embedding"``.
+    part_names_ : tuple of str
+        Names of the parts.
+    part_maps_ : ndarray of shape (n_parts, width, n_components) or None
+        The projections.
+    extractor_deltas_ : ndarray of shape (n_modalities, width, width) or None
+        What fine-tuning added to each common extractor.
+    history_ : list of dict
+        A record an epoch: ``"loss"``, and ``"validation_ndcg"`` with early stopping.
+    n_iter_ : int
+        Epochs that led to the result.
+    interactions_, item_ids_, user_ids_, n_items_, n_users_, n_features_in_
+        As for `Recommender`.
+
+    See Also
+    --------
+    modalsplit.DisentangledModalityEncoder : Makes the parts.
+
+    Notes
+    -----
+    The defaults are what ranked best on validation interactions. The paper's form is ``AttentiveBPR(
+    loss="bpr", users="embedding", projection=False, item_bias=False, fine_tune=True, init="uniform",
+    sampling="interactions", n_negatives=1, learning_rate=1e-4, decay=False, l2=0, batch_size=100)``; it needs
+    hundreds of epochs.
+
+    A positive is left out of the history that it is compared with, as in FISM and EASE. A user without
+    interactions gets a zero vector from a history, and the mean user otherwise. Items without interactions
+    are not trained on: they are cold, though they have an id.
+
+    Stability: may change.
+
+    References
+    ----------
+    T. Han, P. Wang, S. Niu, C. Li, "Modality matches modality: pretraining modality-disentangled item
+    representations for recommendation", WWW 2022, Eq. 12 and 13.
+
+    S. Kabbur, X. Ning, G. Karypis, "FISM: factored item similarity models for top-N recommender systems",
+    KDD 2013: users as sums of items.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modalsplit import AttentiveBPR
+    >>> taken = np.kron(np.eye(2), np.ones((4, 6)))  # two tastes: 8 items, 12 users
+    >>> taken[0, 0] = 0
+    >>> parts = np.kron(np.eye(2), np.ones((4, 1)))
+    >>> model = AttentiveBPR(8, random_state=0).fit(parts, taken)
+    >>> model.recommend(users=[0], k=1).ids
+    array([[0]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "attention": [StrOptions({"item", "user", "mean"})],
+        "loss": [StrOptions({"softmax", "bpr", "logistic"})],
+        "parts": [StrOptions({"both", "common", "specific"}), None],
+        "users": [StrOptions({"history", "embedding"})],
+        "blocks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "projection": ["boolean"],
+        "item_bias": ["boolean"],
+        "fine_tune": ["boolean"],
+        "init": [StrOptions({"normal", "uniform"})],
+        "sampling": [StrOptions({"users", "interactions"})],
+        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "fine_tune_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "decay": ["boolean"],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "device": [str],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        attention: Attention = "item",
+        loss: Literal["softmax", "bpr", "logistic"] = "softmax",
+        parts: Literal["both", "common", "specific"] | None = "both",
+        users: Literal["history", "embedding"] = "history",
+        blocks: int | Literal["auto"] = "auto",
+        projection: bool = True,
+        item_bias: bool = True,
+        fine_tune: bool = False,
+        init: Literal["normal", "uniform"] = "normal",
+        sampling: Sampling = "users",
+        n_negatives: int = 2000,
+        learning_rate: float = 5e-3,
+        fine_tune_learning_rate: float = 1e-4,
+        decay: bool = True,
+        l2: float = 0.03,
+        max_epochs: int = 40,
+        batch_size: int = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        n_neighbors: int = 30,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.attention = attention
+        self.loss = loss
+        self.parts = parts
+        self.users = users
+        self.blocks = blocks
+        self.projection = projection
+        self.item_bias = item_bias
+        self.fine_tune = fine_tune
+        self.init = init
+        self.sampling = sampling
+        self.n_negatives = n_negatives
+        self.learning_rate = learning_rate
+        self.fine_tune_learning_rate = fine_tune_learning_rate
+        self.decay = decay
+        self.l2 = l2
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.n_neighbors = n_neighbors
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
+    def fit(self, X: Any, y: Any, *, item_ids: ArrayLike | None = None) -> Self:
+        """Learn from who took what.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_items, n_parts * width)
+            Parts of the items, such as `DisentangledModalityEncoder` makes. Any NaN in a part's columns means
+            that the item lacks that part.
+        y : Interactions, DataFrame, sparse matrix or array of shape (n_items, n_users) or (n_items,)
+            Positive where the user took the item.
+        item_ids : array-like of shape (n_items,), optional
+            Ids of the rows, where the index of `X` does not hold them.
+
+        Returns
+        -------
+        self
+            The fitted recommender.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not fit together, blocks differ in width, there are no interactions, or
+            `fine_tune` finds no common and specific part of the same modality.
+        """
+        self._validate_params()
+        features = self._remember(X, y, item_ids)
+        columns = getattr(self, "feature_names_in_", None)
+        self._part_columns = find_parts(columns, features.shape[1], self.blocks, self.parts)
+        self.part_names_ = self._part_columns.names
+        pairs = self._pairs_to_fine_tune()
+        fitting = Fitting(self, *read_parts(features, self._part_columns), pairs, self.interactions_)
+        with epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch:
+            fitting.run(end_of_epoch)
+        for name, value in fitting.learned().items():
+            setattr(self, name, value)
+        return self
+
+    def explain(self, user: Any, item: Any) -> pd.Series[float]:
+        """Divide a score into what each part contributes.
+
+        Parameters
+        ----------
+        user : scalar
+            Id of a fitted user.
+        item : scalar
+            Id of a fitted item.
+
+        Returns
+        -------
+        Series of float
+            Contributions, without unit, which sum to the score: of the item's own embedding ("item"), of each
+            part (its attention times its inner product with the user) and of the item's popularity
+            ("bias").
+
+        Raises
+        ------
+        ValueError
+            If the user or the item is unknown.
+        """
+        check_is_fitted(self)
+        u, i = positions(user, self.user_ids_, "user"), positions(item, self.item_ids_, "item")
+        items, users = self._items(i), torch.as_tensor(self.user_embeddings_[u])
+        weights = pair_attention(users, items, self.attention)
+        of_parts = (weights * torch.einsum("nd,nmd->nm", users, items.parts))[0]
+        own = (users * items.embedding).sum()
+        return pd.Series(
+            [float(own), *of_parts.tolist(), float(items.bias)], index=["item", *self.part_names_, "bias"],
+            name=f"score of {item!r} for {user!r}",
+        )
+
+    def attention_weights(
+        self, X: Any, users: Any = None, *, item_ids: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
+        """Say how much attention each part of each item gets.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_features)
+            One row an item.
+        users : array-like of shape (n_rows,) or a single id, optional
+            Whose attention to measure, where ``attention="user"``: the id of a fitted user a row.
+        item_ids : array-like of shape (n_rows,), optional
+            Ids of the rows, where the index of `X` does not hold them.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_parts)
+            Weights, 0 to 1, in the order of `part_names_`. A row sums to 1, or to 0 if the item has no part.
+
+        Raises
+        ------
+        ValueError
+            If `users` is missing where attention is the user's, unknown, or of another length than X.
+
+        References
+        ----------
+        Han et al., WWW 2022, Eq. 12 and Table 6.
+        """
+        check_is_fitted(self)
+        features = self._check_rows(X)
+        items = self._items_of(features, self._rows_or_cold(X, item_ids))
+        if self.attention != "user":
+            vectors = items.embedding
+        elif users is None:
+            raise ValueError('attention="user" weighs parts by the user: pass users=, one id a row of X.')
+        else:
+            at = positions(users, self.user_ids_, "user")
+            if len(at) not in (1, len(features)):
+                raise ValueError(f"X has {len(features)} rows, but users has {len(at)}: one a row, or one.")
+            vectors = torch.as_tensor(self.user_embeddings_[np.broadcast_to(at, len(features))])
+        weights: NDArray[np.float32] = pair_attention(vectors, items, self.attention).numpy()
+        return weights
+
+    def fold_in(self, interactions: Any) -> Floats:
+        """Compute vectors of users that were not in `fit`, from what they took.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array of shape (n_items, n)
+            What new users took among the fitted items, one column each.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components)
+            As `user_embeddings_`. With free user embeddings, the ridge regression of "took it" on the item
+            vectors, where an item that was not taken counts a tenth.
+
+        Raises
+        ------
+        ValueError
+            If the rows are not the fitted items.
+        """
+        check_is_fitted(self)
+        vectors: Floats = self._user_vectors(self._new_users(interactions))
+        return vectors
+
+    def _user_vectors(self, taken: sparse.csr_array) -> Floats:
+        if self.history_embeddings_ is not None:
+            return sums_of_history(taken, self.history_embeddings_)
+        items = self.item_vectors_
+        ridge = np.square(items).sum(axis=1).mean()
+        base = 0.1 * items.T @ items + ridge * np.eye(items.shape[1])
+        rows = np.split(taken.indices, taken.indptr[1:-1])
+        vectors = np.stack([_ridge(items[row], base) for row in rows])
+        length = np.linalg.norm(self.user_embeddings_, axis=1).mean()
+        folded: Floats = (normalize(vectors) * length).astype(np.float32)
+        return folded
+
+    def _score_users(self, users: NDArray[np.intp]) -> Floats:
+        return self._scores(self.user_embeddings_[users], None)
+
+    def _score_new_users(self, interactions: sparse.csr_array) -> Floats:
+        return self._scores(self._user_vectors(interactions), None)
+
+    def _score_rows(self, X: Floats, rows: NDArray[np.intp]) -> Floats:
+        scores: Floats = self._scores(self.user_embeddings_, self._items_of(X, rows))
+        return scores.T
+
+    def _scores(self, users: Floats, items: Items | None) -> Floats:
+        """Score items, or the catalogue, for users given by vector: (n_users, n_items)."""
+        if items is None and self.attention != "user":
+            return np.asarray(users @ self.item_vectors_.T + self.item_bias_)
+        items = self._items(np.arange(self.n_items_)) if items is None else items
+        items = with_parts_fused(items, self.attention)
+        scores = np.empty((len(users), len(items.bias)), dtype=np.float32)
+        for block in gen_batches(len(users), max(1, BLOCK_BYTES // (32 * len(items.bias)))):
+            scores[block] = score(torch.as_tensor(users[block]), items, self.attention).numpy()
+        return scores
+
+    def _rows_or_cold(self, X: Any, item_ids: ArrayLike | None) -> NDArray[np.intp]:
+        rows = self._rows_of(X, item_ids)
+        return np.full(len(X), -1) if rows is None else rows
+
+    def _items(self, rows: NDArray[np.intp]) -> Items:
+        """Read fitted items."""
+        return as_items(
+            self.parts_[rows], self.present_[rows], self.item_embeddings_[rows], self.item_bias_[rows],
+            self.part_maps_,
+        )
+
+    def _items_of(self, X: Floats, rows: NDArray[np.intp]) -> Items:
+        """Read items from their parts, and what was learned of those in the catalogue."""
+        parts, present = read_parts(X, self._part_columns)
+        parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
+        learned = np.c_[self.item_embeddings_, self.item_bias_]
+        values, cold = learned[rows], rows < 0
+        values[cold] = lend(self.parts_, learned, parts[cold], self.n_neighbors)
+        return as_items(parts, present, values[:, :-1], values[:, -1], self.part_maps_)
+
+    def _item_vectors(self) -> Floats:
+        return self.item_vectors_
+
+    def _pairs_to_fine_tune(self) -> list[tuple[int, int]]:
+        pairs = self._part_columns.pairs()
+        if self.fine_tune and not pairs:
+            raise ValueError(
+                "fine_tune=True needs the common and the specific part of a modality, such as "
+                f"image_common__0 and image_specific__0; the parts used are {list(self.part_names_)}."
+            )
+        return pairs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _ridge(taken: Floats, base: Floats) -> Floats:
+    solved: Floats = np.linalg.solve(base + taken.T @ taken, taken.sum(axis=0))
+    return solved

@@ -1,0 +1,184 @@
+"""Batches of positives and negatives, and the loss of AttentiveBPR on them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modalsplit.nn._attention import Attention, Items, fuse, item_attention, score, score_pairs
+from modalsplit.nn._ranker import AttentiveRanker
+from modalsplit.nn._ranking import LOSSES
+from modalsplit.recommend._negatives import TakenItems
+
+Sampling = Literal["users", "interactions"]
+
+
+class Batch(NamedTuple):
+    """Positives of some users, and items to compare them with."""
+
+    users: Tensor  # (B,), distinct
+    row: Tensor  # (P,), each positive's place in `users`
+    item: Tensor  # (P,), the positives
+    negative: Tensor  # (N,), shared by all, or (P, N), each positive's own
+
+
+class Batches:
+    """Draw batches: some users with all they took, or some interactions.
+
+    Parameters
+    ----------
+    taken : TakenItems
+        Training interactions.
+    sampling : {"users", "interactions"}
+        ``"users"``: a sample is a user, with all positives; negatives are shared by the batch, without
+        those that a user took. ``"interactions"``: a sample is an interaction, with negatives of its own.
+    n_negatives : int
+        Negatives that a positive is compared with, at most.
+    generator : torch.Generator
+        Source of chance.
+    """
+
+    def __init__(self, taken: TakenItems, sampling: Sampling, n_negatives: int, generator: torch.Generator):
+        self.taken, self.sampling = taken, sampling
+        self.n_negatives, self.generator = n_negatives, generator
+        has_both = (taken.counts > 0) & (taken.counts < taken.n_items)
+        self.samples = (has_both if sampling == "users" else has_both[taken.users]).nonzero()[:, 0]
+
+    def draw(self, samples: Tensor) -> Batch:
+        """Complete some samples to a batch.
+
+        Parameters
+        ----------
+        samples : Tensor of int64 of shape (n,)
+            Positions in `samples`.
+
+        Returns
+        -------
+        Batch
+            With fresh negatives.
+        """
+        chosen = self.samples[samples]
+        if self.sampling == "users":
+            return Batch(chosen, *self.taken.of(chosen), self._shared())
+        owner, item = self.taken.users[chosen], self.taken.items[chosen]
+        users, row = torch.unique(owner, return_inverse=True)
+        return Batch(
+            users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator)
+        )
+
+    def _shared(self) -> Tensor:
+        n_items, device = self.taken.n_items, self.taken.items.device
+        if self.n_negatives >= n_items:
+            return torch.arange(n_items, device=device)
+        return torch.randperm(n_items, generator=self.generator, device=device)[: self.n_negatives]
+
+
+class BatchLoss:
+    """The loss of a batch: ranking, and the size of what was ranked.
+
+    Parameters
+    ----------
+    ranker : AttentiveRanker
+        The parameters.
+    batches : Batches
+        Where batches come from.
+    attention : {"item", "user", "mean"}
+        What the parts of an item are weighed by.
+    loss : {"softmax", "bpr", "logistic"}
+        How positives are compared with negatives.
+    l2 : float
+        Weight of the mean squared norm of user vectors and of item vectors.
+    """
+
+    def __init__(
+        self, ranker: AttentiveRanker, batches: Batches, attention: Attention, loss: str, l2: float
+    ) -> None:
+        self.ranker, self.batches = ranker, batches
+        self.attention, self.loss, self.l2 = attention, LOSSES[loss], l2
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        samples : Tensor of int64 of shape (n,)
+            Positions among the samples of `batches`.
+
+        Returns
+        -------
+        Tensor of shape ()
+            Lower is better.
+        """
+        batch = self.batches.draw(samples)
+        every, users = self._users(batch)
+        # Each distinct item is read and fused once, however often it occurs in the batch.
+        mentioned = torch.cat([batch.item, batch.negative.flatten()])
+        distinct, place = torch.unique(mentioned, return_inverse=True)
+        items = with_parts_fused(self.ranker.items(distinct), self.attention)
+        n = len(batch.item)
+        positive = score_pairs(users, select(items, place[:n]), self.attention)
+        if batch.negative.ndim == 1:
+            negative = score(every, select(items, place[n:]), self.attention)
+            counts = self.batches.taken.not_taken(batch.users, batch.negative)
+            row = batch.row
+        else:
+            each = users.repeat_interleave(batch.negative.shape[1], dim=0)
+            negative = score_pairs(each, select(items, place[n:]), self.attention).view(batch.negative.shape)
+            counts, row = torch.ones_like(negative, dtype=torch.bool), torch.arange(n, device=users.device)
+        size = every.square().sum() / len(every) + items.embedding.square().sum() / len(distinct)
+        return self.loss(positive, negative, counts, row) + self.l2 * size
+
+    def _users(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Compute the vectors of the batch's users (B, D), and of each positive's user (P, D)."""
+        if not self.ranker.history:
+            every = torch.nn.functional.embedding(batch.users, self.ranker.users, sparse=True)
+            return every, every[batch.row]
+        counts = self.batches.taken.counts[batch.users]
+        rows, taken = torch.unique(self.batches.taken.of(batch.users)[1], return_inverse=True)
+        sums, lent = self.ranker.sums(rows, taken, counts.cumsum(0) - counts)
+        # A positive must not vouch for itself: leave it out of the sum it is compared with.
+        weight = (counts - 1).clamp(min=1).rsqrt()[:, None]
+        every = sums * weight
+        own = lent[torch.searchsorted(rows, batch.item)] * weight[batch.row]
+        return every, every[batch.row] - own
+
+
+def select(items: Items, rows: Tensor) -> Items:
+    """Take some of the items.
+
+    Parameters
+    ----------
+    items : Items
+        N items.
+    rows : Tensor of int64 of shape (n,)
+        Which to take.
+
+    Returns
+    -------
+    Items
+        n items.
+    """
+    return Items(*(field[rows] for field in items))
+
+
+def with_parts_fused(items: Items, attention: Attention) -> Items:
+    """Replace embeddings by fused vectors where these do not depend on the user.
+
+    Parameters
+    ----------
+    items : Items
+        N items.
+    attention : {"item", "user", "mean"}
+        With ``"user"`` items are returned as they are.
+
+    Returns
+    -------
+    Items
+        They have no parts any more, and the same scores.
+    """
+    if attention == "user":
+        return items
+    fused = fuse(items, item_attention(items, attention))
+    return Items(fused, items.parts[:, :0], items.present[:, :0], items.bias)

@@ -1,0 +1,376 @@
+"""Fit AttentiveBPR: from interactions and parts to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_random_state, gen_batches
+from torch import Tensor
+from tqdm import tqdm
+
+from modalsplit.evaluate import ndcg_at_k
+from modalsplit.nn._attention import Attention, Items, move_common, score
+from modalsplit.nn._ranker import AttentiveRanker
+from modalsplit.recommend._batches import Batches, BatchLoss, with_parts_fused
+from modalsplit.recommend._negatives import TakenItems
+from modalsplit.training import minimise
+
+if TYPE_CHECKING:
+    from modalsplit.recommend._attentive_bpr import AttentiveBPR
+
+Floats = NDArray[np.floating[Any]]
+NORMAL_INIT = 0.1  # standard deviation
+UNIFORM_RMS = 3**-0.5  # of U(0, 1)
+DEFAULT_COMPONENTS = 64
+
+
+class Fitting:
+    """One fit of AttentiveBPR, from its data to what it learned.
+
+    Items without interactions are left out: nothing is known of them but that they are new, and as
+    negatives they would only be pushed down.
+
+    Parameters
+    ----------
+    params : AttentiveBPR
+        Its constructor's parameters.
+    parts : ndarray of shape (n_items, n_parts, width)
+        Parts of the items; zeros where missing.
+    present : ndarray of bool of shape (n_items, n_parts)
+        Which parts there are.
+    pairs : list of tuple of int
+        Positions of the common and the specific part of each modality.
+    interactions : csr_array of shape (n_items, n_users)
+        Who took what.
+    """
+
+    def __init__(
+        self,
+        params: AttentiveBPR,
+        parts: NDArray[np.float32],
+        present: NDArray[np.bool_],
+        pairs: list[tuple[int, int]],
+        interactions: sparse.csr_array,
+    ) -> None:
+        self.params, self.parts, self.present = params, parts, present
+        rng = check_random_state(params.random_state)
+        self.device = torch.device(_available(params.device))
+        self.generator = torch.Generator(self.device).manual_seed(int(rng.randint(2**31 - 1)))
+        self.interactions = sparse.csr_array(interactions.T)
+        train, self.held_out = self.interactions, None
+        if params.early_stopping:
+            train, self.held_out = _hold_out(train, params.validation_fraction, rng)
+        self.warm = _items_to_train(train)
+        self.train = train[:, self.warm]
+        self.taken = TakenItems(self.train, self.device)
+        self.ranker = self._ranker(pairs)
+        self.batches = Batches(self.taken, params.sampling, params.n_negatives, self.generator)
+        self.records: list[dict[str, float]] = []
+        self.best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
+
+    def run(self, end_of_epoch: Callable[[Callable[[], dict[str, Any]]], bool]) -> None:
+        """Train.
+
+        Parameters
+        ----------
+        end_of_epoch : callable
+            Takes a function that returns what is learned so far; returns True to stop.
+        """
+        params = self.params
+        bar = tqdm(total=params.max_epochs, disable=not params.verbose, desc="AttentiveBPR", unit="epoch")
+
+        def on_epoch(record: dict[str, float]) -> bool:
+            self.records.append(record)
+            stop = params.early_stopping and self._has_stopped_growing(record)
+            bar.set_postfix(record, refresh=False)
+            bar.update()
+            return end_of_epoch(self.learned) or stop
+
+        optimizers, n_samples = self._optimizers(), len(self.batches.samples)
+        if not n_samples:  # nobody left an item: there is nothing to rank
+            return
+        n_steps = params.max_epochs * -(-n_samples // params.batch_size)
+        decay = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 1e-3, n_steps) for o in optimizers if params.decay]
+        with bar:
+            minimise(
+                BatchLoss(self.ranker, self.batches, params.attention, params.loss, params.l2),
+                n_samples,
+                optimizers,
+                batch_size=params.batch_size,
+                max_epochs=params.max_epochs,
+                generator=self.generator,
+                schedulers=decay,
+                on_epoch=on_epoch,
+            )
+        if self.best[2]:
+            self.ranker.load_state_dict(self.best[2])
+
+    def learned(self) -> dict[str, Any]:
+        """Return what is learned so far.
+
+        Returns
+        -------
+        dict of str to object
+            Fitted attributes of AttentiveBPR.
+        """
+        ranker, n_items = self.ranker, len(self.parts)
+        maps, delta = _array(ranker.maps), _array(ranker.delta)
+        parts = moved(self.parts, delta, ranker.pairs) * _array(ranker.scale)[:, None]
+        embedding = np.zeros((n_items, ranker.embedding.shape[1]), dtype=np.float32)
+        bias = np.zeros(n_items, dtype=np.float32)
+        embedding[self.warm] = _array(ranker.embedding)
+        bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
+        cold = np.setdiff1d(np.arange(n_items), self.warm)
+        lent = lend(parts[self.warm], np.c_[embedding, bias][self.warm], parts[cold], self.params.n_neighbors)
+        embedding[cold], bias[cold] = lent[:, :-1], lent[:, -1]
+        items = as_items(parts, self.present, embedding, bias, maps)
+        history = None
+        if ranker.history:
+            history = np.zeros_like(embedding)
+            history[self.warm] = _array(ranker.users)
+        return {
+            "item_embeddings_": embedding,
+            "item_bias_": bias,
+            "item_vectors_": _item_vectors(items, self.params.attention),
+            "history_embeddings_": history,
+            "user_embeddings_": self._user_embeddings(history),
+            "parts_": parts,
+            "present_": self.present,
+            "part_scales_": _array(ranker.scale),
+            "part_maps_": maps,
+            "extractor_deltas_": delta,
+            "history_": list(self.records),
+            "n_iter_": self.best[1] or len(self.records),
+        }
+
+    def _user_embeddings(self, history: Floats | None) -> Floats:
+        if history is not None:
+            return sums_of_history(self.interactions, history)
+        users: Floats = _array(self.ranker.users)
+        active = np.diff(self.train.indptr) > 0
+        users[~active] = users[active].mean(axis=0)
+        return users
+
+    def _ranker(self, pairs: list[tuple[int, int]]) -> AttentiveRanker:
+        params = self.params
+        parts, present = self.parts[self.warm], self.present[self.warm]
+        n_parts, width = parts.shape[1:]
+        n_components = params.n_components or (width if n_parts else DEFAULT_COMPONENTS)
+        if n_parts and not params.projection and n_components != width:
+            raise ValueError(
+                f"n_components={n_components}, but a part has {width} columns. Without projection they are "
+                "added as they are: set projection=True, or leave n_components out."
+            )
+        size = NORMAL_INIT if params.init == "normal" else UNIFORM_RMS
+        squares = np.square(parts, dtype=np.float64).sum(axis=(0, 2))
+        rms = np.sqrt(squares / np.maximum(present.sum(axis=0) * width, 1))
+        scale = np.divide(size, rms, out=np.zeros_like(rms), where=rms > 0)
+        history = params.users == "history"
+        n_lending = len(self.warm) if history else self.taken.counts.shape[0]
+        return AttentiveRanker(
+            self._tensor(parts), torch.as_tensor(present, device=self.device), self._tensor(scale),
+            pairs if params.fine_tune else [],
+            self._start(len(self.warm), n_components), self._start(n_lending, n_components),
+            self._log_popularity() if params.item_bias else None,
+            history=history, projection=params.projection,
+        )
+
+    def _start(self, n: int, n_components: int) -> Tensor:
+        draw = torch.rand if self.params.init == "uniform" else torch.randn
+        values = draw(n, n_components, generator=self.generator, device=self.device)
+        return values if self.params.init == "uniform" else NORMAL_INIT * values
+
+    def _log_popularity(self) -> Tensor:
+        counts = np.bincount(self.train.indices, minlength=self.train.shape[1])
+        return self._tensor(np.log(counts + 1) - np.log(counts + 1).mean())
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        ranker, rate = self.ranker, self.params.learning_rate
+        optimizers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(ranker.tables(), lr=rate)]
+        dense = [
+            {"params": [tensor], "lr": lr}
+            for tensor, lr in ((ranker.maps, rate), (ranker.delta, self.params.fine_tune_learning_rate))
+            if tensor is not None
+        ]
+        return [*optimizers, torch.optim.Adam(dense)] if dense else optimizers
+
+    def _has_stopped_growing(self, record: dict[str, float]) -> bool:
+        record["validation_ndcg"] = self._validation_ndcg()
+        if record["validation_ndcg"] > self.best[0]:
+            state = {name: tensor.clone() for name, tensor in self.ranker.state_dict().items()}
+            self.best = (record["validation_ndcg"], len(self.records), state)
+        return len(self.records) - self.best[1] >= self.params.n_iter_no_change
+
+    @torch.no_grad()
+    def _validation_ndcg(self) -> float:
+        assert self.held_out is not None
+        users: Tensor = self.ranker.users
+        if self.ranker.history:
+            users = self._tensor(sums_of_history(self.train, _array(users)))
+        attention = self.params.attention
+        every = self.ranker.items(torch.arange(len(self.warm), device=self.device))
+        items = with_parts_fused(every, attention)
+        values = ndcg_at_k(
+            lambda at: score(users[torch.as_tensor(at, device=self.device)], items, attention).cpu().numpy(),
+            self.held_out[:, self.warm].T, seen=self.train.T,
+        )
+        return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
+def sums_of_history(taken: sparse.csr_array, history: Floats) -> Floats:
+    """Sum what items lend to the users who took them.
+
+    Parameters
+    ----------
+    taken : csr_array of shape (n_users, n_items)
+        Who took what.
+    history : ndarray of shape (n_items, n_components)
+        What each item lends.
+
+    Returns
+    -------
+    ndarray of shape (n_users, n_components)
+        Sums over the square root of their number; zeros for a user who took nothing.
+    """
+    counts = np.maximum(np.diff(taken.indptr), 1)
+    sums: Floats = (taken @ history) / np.sqrt(counts, dtype=np.float32)[:, None]
+    return sums
+
+
+def lend(known: Floats, values: Floats, wanted: Floats, n_neighbors: int) -> Floats:
+    """Estimate what is learned of an item from the items that are most like it in content.
+
+    Parameters
+    ----------
+    known : ndarray of shape (n_known, n_parts, width)
+        Parts of items that were trained.
+    values : ndarray of shape (n_known, n_values)
+        What was learned of them.
+    wanted : ndarray of shape (n_wanted, n_parts, width)
+        Parts of other items.
+    n_neighbors : int
+        How many items each estimate rests on.
+
+    Returns
+    -------
+    ndarray of shape (n_wanted, n_values)
+        Means over the neighbours, weighed by the third power of the cosine; the mean of all where content
+        says nothing.
+    """
+    estimates = np.empty((len(wanted), values.shape[1]), dtype=np.float32)
+    if not wanted.size:  # no rows, or no parts to compare
+        estimates[:] = values.mean(axis=0)
+        return estimates
+    library, queries = normalize(known.reshape(len(known), -1)), normalize(wanted.reshape(len(wanted), -1))
+    k = min(n_neighbors, len(known))
+    for block in gen_batches(len(queries), max(1, 2**23 // len(known))):
+        cosines = queries[block] @ library.T
+        near = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        weights = np.take_along_axis(cosines, near, axis=1).clip(min=0) ** 3
+        total = weights.sum(axis=1, keepdims=True)
+        mean = np.einsum("nk,nkv->nv", weights / np.maximum(total, 1e-12), values[near])
+        estimates[block] = np.where(total > 0, mean, values.mean(axis=0))
+    return estimates
+
+
+def as_items(
+    parts: Floats, present: NDArray[np.bool_], embedding: Floats, bias: Floats, maps: Floats | None
+) -> Items:
+    """Bring arrays into the form that scores are computed from.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (n, n_parts, width)
+        Scaled parts.
+    present : ndarray of bool of shape (n, n_parts)
+        Which parts there are.
+    embedding : ndarray of shape (n, n_components)
+        Free embeddings.
+    bias : ndarray of shape (n,)
+        Biases.
+    maps : ndarray of shape (n_parts, width, n_components) or None
+        Projections.
+
+    Returns
+    -------
+    Items
+        Of n items.
+    """
+    if maps is not None:
+        parts = np.einsum("nmp,mpd->nmd", parts, maps, optimize=True)
+    elif not parts.shape[1]:
+        parts = np.zeros((len(parts), 0, embedding.shape[1]))
+    values = (torch.as_tensor(value, dtype=torch.float32) for value in (embedding, parts, bias))
+    embedded, mapped, biased = values
+    return Items(embedded, mapped, torch.as_tensor(present), biased)
+
+
+def _item_vectors(items: Items, attention: Attention) -> Floats:
+    vectors: Floats = with_parts_fused(items, "mean" if attention == "user" else attention).embedding.numpy()
+    return vectors
+
+
+def moved(parts: Floats, delta: Floats | None, pairs: list[tuple[int, int]]) -> Floats:
+    """Move parts as fine-tuning moved the common extractors.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (n, n_parts, width)
+        As given; zeros where missing.
+    delta : ndarray of shape (n_modalities, width, width) or None
+        What was added to each extractor; None if they were not tuned.
+    pairs : list of tuple of int
+        Positions of the common and the specific part of each modality.
+
+    Returns
+    -------
+    ndarray of shape (n, n_parts, width)
+        See `modalsplit.nn.move_common`.
+    """
+    if delta is None:
+        return parts
+    moved: Floats = move_common(torch.as_tensor(parts), torch.as_tensor(delta), pairs).numpy()
+    return moved
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().cpu().numpy().copy()
+
+
+def _available(device: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _items_to_train(taken: sparse.csr_array) -> NDArray[np.intp]:
+    """Choose the items that somebody took, or all if that leaves nobody an item to rank lower."""
+    warm: NDArray[np.intp] = np.flatnonzero(np.bincount(taken.indices, minlength=taken.shape[1]))
+    counts = np.diff(taken.indptr)
+    return warm if (counts[counts > 0] < len(warm)).any() else np.arange(taken.shape[1])
+
+
+def _hold_out(
+    taken: sparse.csr_array, fraction: float, rng: np.random.RandomState
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Hold out a share of each user's interactions, rounded at random; users keep at least one."""
+    counts = np.diff(taken.indptr)
+    users = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((rng.rand(len(users)), users))
+    rank = np.arange(len(users)) - np.repeat(taken.indptr[:-1], counts)
+    n_held = np.minimum(np.floor(counts * fraction + rng.rand(len(counts))), counts - 1)
+    held = np.empty(len(users), dtype=bool)
+    held[order] = rank < n_held[users]
+
+    def pick(chosen: NDArray[np.bool_]) -> sparse.csr_array:
+        at = (users[chosen], taken.indices[chosen])
+        return sparse.csr_array((taken.data[chosen], at), shape=taken.shape)
+
+    return pick(~held), pick(held)

@@ -1,0 +1,111 @@
+"""What users took in training, and what they did not: lists of positives and uniform negatives."""
+
+from __future__ import annotations
+
+import torch
+from scipy import sparse
+from torch import Tensor
+
+
+class TakenItems:
+    """The items that each user took in training, in a form that is quick to look up.
+
+    Only training interactions are known here, so that held-out items can be drawn as negatives: to spare
+    them would give the answers away.
+
+    Parameters
+    ----------
+    taken : csr_array of shape (n_users, n_items)
+        Interactions.
+    device : torch.device
+        Where the lists live.
+
+    Attributes
+    ----------
+    counts : Tensor of int64 of shape (n_users,)
+        How many items each user took.
+    users, items : Tensor of int64 of shape (n_interactions,)
+        The interactions, by user.
+    """
+
+    def __init__(self, taken: sparse.csr_array, device: torch.device) -> None:
+        taken = sparse.csr_array(taken)
+        taken.sort_indices()
+        self.n_items = taken.shape[1]
+        self.start = torch.as_tensor(taken.indptr[:-1], dtype=torch.int64, device=device)
+        self.items = torch.as_tensor(taken.indices, dtype=torch.int64, device=device)
+        self.counts = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device).diff()
+        self.users = torch.repeat_interleave(self.counts)
+        # The k-th taken item t has t - k items before it that were not taken: ascending within a user, and
+        # across users with an offset, so that one binary search finds the r-th item not taken.
+        rank = torch.arange(len(self.items), device=device) - self.start[self.users]
+        self._untaken_before = self.users * (self.n_items + 1) + self.items - rank
+
+    def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """List the items of some users.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n,)
+            Users, by position.
+
+        Returns
+        -------
+        row : Tensor of int64 of shape (n_taken,)
+            Position in `users`.
+        item : Tensor of int64 of shape (n_taken,)
+            The item.
+        """
+        counts = self.counts[users]
+        row = torch.repeat_interleave(counts)
+        first = counts.cumsum(0) - counts
+        within = torch.arange(len(row), device=row.device) - first[row]
+        return row, self.items[self.start[users][row] + within]
+
+    def draw_negatives(self, users: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        """Draw items that users did not take, uniformly and with replacement.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n_rows,)
+            Users, by position. Each must have left at least one item.
+        n : int
+            Items a row.
+        generator : torch.Generator
+            Source of chance.
+
+        Returns
+        -------
+        Tensor of int64 of shape (n_rows, n)
+            Items.
+        """
+        left = (self.n_items - self.counts[users]).unsqueeze(1)
+        chance = torch.rand(len(users), n, generator=generator, device=users.device, dtype=torch.float64)
+        r = (chance * left).long().clamp(max=left - 1)
+        keys = users.unsqueeze(1) * (self.n_items + 1) + r
+        n_before = torch.searchsorted(self._untaken_before, keys, right=True)
+        return r + n_before - self.start[users].unsqueeze(1)
+
+    def not_taken(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Tell which candidates each user did not take.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n,)
+            Users, by position.
+        candidates : Tensor of int64 of shape (n_candidates,)
+            Distinct items.
+
+        Returns
+        -------
+        Tensor of bool of shape (n, n_candidates)
+            True where the user did not take the candidate.
+        """
+        place = torch.full((self.n_items,), -1, device=candidates.device)
+        place[candidates] = torch.arange(len(candidates), device=candidates.device)
+        row, item = self.of(users)
+        column = place[item]
+        hit = column >= 0
+        untaken = torch.ones(len(users), len(candidates), dtype=torch.bool, device=users.device)
+        untaken[row[hit], column[hit]] = False
+        return untaken

@@ -1,0 +1,99 @@
+import sys
+from subprocess import run
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from modalsplit import Interactions
+from modalsplit.baselines import Popularity
+from modalsplit.evaluate import Evaluation, evaluate, ndcg_at_k, recall_at_k, split_interactions
+
+
+@pytest.fixture
+def parts():
+    rng = np.random.default_rng(0)
+    Y = Interactions(
+        rng.random((50, 80)) < 0.2,
+        item_ids=[f"i{i}" for i in range(50)], user_ids=[f"u{u}" for u in range(80)],
+    )
+    return split_interactions(Y, random_state=0)
+
+
+@pytest.fixture
+def scores():
+    return np.random.default_rng(1).random((50, 80))
+
+
+def test_per_user_values_are_the_metrics_indexed_by_user(parts, scores):
+    train, valid, test = parts
+    per_user = evaluate(scores, test, seen=train + valid, k=[5, 10]).per_user
+    assert per_user.columns.tolist() == ["recall@5", "ndcg@5", "recall@10", "ndcg@10"]
+    assert per_user.index.tolist() == test.user_ids.tolist()
+    np.testing.assert_array_equal(per_user["ndcg@5"], ndcg_at_k(scores, test, 5, seen=train + valid))
+    np.testing.assert_array_equal(per_user["recall@10"], recall_at_k(scores, test, 10, seen=train + valid))
+
+
+def test_only_the_metrics_and_users_asked_for_are_judged(parts, scores):
+    found = evaluate(scores, parts[2], metrics=["recall"], users=[7, 3]).per_user
+    assert found.index.tolist() == ["u7", "u3"]
+    assert found.columns.tolist() == ["recall@10"]
+    np.testing.assert_array_equal(found["recall@10"], recall_at_k(scores, parts[2])[[7, 3]])
+
+
+def test_users_without_held_out_items_are_left_out_or_zero():
+    held_out = np.array([[1, 0], [0, 0]])
+    assert evaluate(np.ones((2, 2)), held_out).per_user.index.tolist() == [0]
+    assert evaluate(np.ones((2, 2)), held_out, empty="zero").per_user["ndcg@10"].tolist()[1] == 0
+
+
+def test_a_recommender_is_scored_in_blocks_and_its_training_items_are_masked(parts):
+    train, valid, test = parts
+    model = Popularity().fit(np.zeros((50, 1)), train)
+    expected = np.repeat(train.sum(axis=1)[:, None], 80, axis=1)
+    for seen in (None, train + valid):
+        found = evaluate(model, test, seen=seen, block=32).per_user["ndcg@10"]
+        np.testing.assert_allclose(found, ndcg_at_k(expected, test, seen=train if seen is None else seen))
+
+
+@pytest.mark.parametrize("moved", ["item_ids", "user_ids"])
+def test_held_out_interactions_must_have_the_ids_of_the_recommender(parts, moved):
+    train, _, test = parts
+    model = Popularity().fit(np.zeros((50, 1)), train)
+    other = test.copy()
+    setattr(other, moved, getattr(test, moved)[::-1])
+    with pytest.raises(ValueError, match=f"{moved} of held_out are not those that Popularity was fitted on"):
+        evaluate(model, other)
+
+
+def test_the_summary_holds_mean_and_bootstrap_interval():
+    values = np.random.default_rng(0).exponential(size=(500, 1))
+    found = Evaluation(pd.DataFrame(values, columns=["ndcg@10"]))
+    row = found.summary(random_state=0).loc["ndcg@10"]
+    assert row["mean"] == pytest.approx(values.mean())
+    assert row["n_users"] == 500
+    half = 1.96 * values.std() / np.sqrt(500)
+    assert row["low"] == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert row["high"] == pytest.approx(values.mean() + half, abs=0.15 * half)
+    narrower = found.summary(confidence_level=0.5, random_state=0).loc["ndcg@10"]
+    assert row["low"] < narrower["low"] < narrower["high"] < row["high"]
+
+
+def test_a_seed_repeats_the_interval(parts, scores):
+    found = evaluate(scores, parts[2])
+    pd.testing.assert_frame_equal(found.summary(random_state=3), found.summary(random_state=3))
+
+
+def test_an_interval_needs_two_users(scores, parts):
+    with pytest.raises(ValueError, match="at least two users, but 1 were judged"):
+        evaluate(scores, parts[2], users=[0]).summary()
+
+
+def test_an_unknown_metric_is_named_in_the_error(scores, parts):
+    with pytest.raises(ValueError, match=r"\['recall', 'ndcg'\], but \['auc'\] was given"):
+        evaluate(scores, parts[2], metrics=["auc"])
+
+
+def test_judging_loads_no_torch():
+    code = "import sys, modalsplit.evaluate, modalsplit.datasets; sys.exit('torch' in sys.modules)"
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
