@@ -40,7 +40,7 @@ def block_columns(names: Sequence[object], separator: str = SEPARATOR) -> dict[s
         if not found or not prefix:
             return {}
         members.setdefault(prefix, []).append(column)
-    return {block: _as_slice(columns) for block, columns in members.items()}
+    return {block: as_slice(columns) for block, columns in members.items()}
 
 
 def block_names(block: str, width: int, separator: str = SEPARATOR) -> list[str]:
@@ -79,7 +79,19 @@ def width(columns: Columns) -> int:
     return columns.stop - columns.start if isinstance(columns, slice) else len(columns)
 
 
-def _as_slice(columns: list[int]) -> Columns:
+def as_slice(columns: Sequence[int]) -> Columns:
+    """Turn a list of columns into a slice where they stand together.
+
+    Parameters
+    ----------
+    columns : sequence of int
+        Rising column numbers, one at least.
+
+    Returns
+    -------
+    slice or ndarray of int
+        What selects them.
+    """
     first, last = columns[0], columns[-1]
     if last - first + 1 == len(columns):
         return slice(first, last + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from modalsplit.blocks import SEPARATOR, Columns, block_columns
+from modalsplit.blocks import SEPARATOR, Columns, as_slice, block_columns
 
 Split = str | int | Sequence[str] | None
 
@@ -213,7 +213,7 @@ def _columns_by_prefix(names: Sequence[str], prefixes: Sequence[str]) -> tuple[C
         if not columns:
             shown = f"the first is {names[0]!r}" if len(names) else "X has no column names"
             raise ValueError(f"split={tuple(prefixes)!r}: no column of X starts with {prefix!r}; {shown}.")
-        found.append(np.asarray(columns))
+        found.append(columns)
     if set(found[0]) & set(found[1]):
         raise ValueError(f"split={tuple(prefixes)!r}: some columns of X start with both names.")
-    return found[0], found[1]
+    return as_slice(found[0]), as_slice(found[1])

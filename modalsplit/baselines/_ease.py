@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, sparse
 
+from modalsplit._sklearn import Interval
 from modalsplit.recommend import Recommender
 
 Floats = NDArray[np.floating[Any]]
@@ -51,6 +53,9 @@ class EASE(Recommender):
 
     weights_: Floats
 
+    # Without l2 there may be no solution.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"l2": [Interval(Real, 0, None, closed="neither")]}
+
     def __init__(self, l2: float = 200.0) -> None:
         self.l2 = l2
 
@@ -74,11 +79,10 @@ class EASE(Recommender):
         Raises
         ------
         ValueError
-            If `l2` is not positive.
+            If `l2` is not positive, or X and y do not fit together.
         """
+        self._validate_params()
         self._remember(X, y, item_ids)
-        if self.l2 <= 0:
-            raise ValueError(f"l2={self.l2}, but it must be positive: without it there may be no solution.")
         gram = (self.interactions_ @ self.interactions_.T).toarray()
         gram[np.diag_indices(self.n_items_)] += self.l2
         factor = linalg.cho_factor(gram, overwrite_a=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from modalsplit._sklearn import Interval
 from modalsplit.recommend import Recommender
 
 Floats = NDArray[np.floating[Any]]
@@ -101,6 +103,8 @@ class PopularityOfNeighbours(_SameForAll):
     array([[3., 3., 3.]])
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"n_neighbors": [Interval(Integral, 1, None, closed="left")]}
+
     def __init__(self, n_neighbors: int = 10) -> None:
         self.n_neighbors = n_neighbors
 
@@ -121,6 +125,7 @@ class PopularityOfNeighbours(_SameForAll):
         self
             The fitted recommender.
         """
+        self._validate_params()
         features = self._remember(X, y, item_ids)
         self.n_taken_ = self._count()
         self.neighbours_ = NearestNeighbors(

@@ -5,6 +5,7 @@ from modalsplit.nn._canonical import (
     canonical_directions,
     pairwise_correlations,
     principal_anchors,
+    with_fixed_signs,
 )
 from modalsplit.nn._encoder import Affine, Branch, Disentangler, FeatureNetwork, LearnedPrimitive
 from modalsplit.nn._objectives import (
@@ -38,4 +39,5 @@ __all__ = [
     "printed_ranking_loss",
     "residual_share",
     "specific_gap",
+    "with_fixed_signs",
 ]

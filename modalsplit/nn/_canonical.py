@@ -69,7 +69,7 @@ def principal_anchors(
     keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
     eigenvalues, directions = eigenvalues[keep][:n_components], directions[:, keep][:, :n_components]
     whitening = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
-    return Affine(mean, _signed(directions) / whitening), whitening / eigenvalues.mean().sqrt()
+    return Affine(mean, with_fixed_signs(directions) / whitening), whitening / eigenvalues.mean().sqrt()
 
 
 def canonical_directions(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) -> Canonical:
@@ -116,6 +116,22 @@ def pairwise_correlations(u: Float[Tensor, "N K"], v: Float[Tensor, "N K"]) -> F
     u, v = u - u.mean(0), v - v.mean(0)
     size = (u.square().sum(0) * v.square().sum(0)).sqrt()
     return torch.where(size > 0, (u * v).sum(0) / size.clamp(min=torch.finfo(u.dtype).tiny), 0.0)
+
+
+def with_fixed_signs(directions: Float[Tensor, "P K"]) -> Float[Tensor, "P K"]:
+    """Flip directions, whose sign is free, so that equal data give equal results.
+
+    Parameters
+    ----------
+    directions : Tensor of shape (n_columns, n_directions)
+        Directions in the columns.
+
+    Returns
+    -------
+    Tensor of shape (n_columns, n_directions)
+        The same, with the largest entry of each positive.
+    """
+    return directions * _column_sign(directions)
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -166,10 +182,6 @@ def _whitening(a: Tensor) -> Tensor:
     keep = eigenvalues > NUMERICAL_RANK * eigenvalues[-1].clamp(min=torch.finfo(a.dtype).tiny)
     whitening: Tensor = directions[:, keep] / eigenvalues[keep].sqrt()
     return whitening
-
-
-def _signed(directions: Tensor) -> Tensor:
-    return directions * _column_sign(directions)
 
 
 def _column_sign(matrix: Tensor) -> Tensor:

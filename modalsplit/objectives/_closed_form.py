@@ -22,6 +22,7 @@ from modalsplit.nn import (
     pairwise_correlations,
     principal_anchors,
     residual_share,
+    with_fixed_signs,
 )
 
 Views = tuple[Tensor, Tensor]
@@ -448,6 +449,6 @@ def _readout(common: Tensor, whole: Tensor, n_components: int) -> Tensor:
     # What the common directions leave: x - u (uᵀx / n), for variates u = whole @ common of unit variance.
     leave = torch.eye(width, dtype=whole.dtype, device=whole.device) - common @ (common.T @ covariance)
     _, vectors = torch.linalg.eigh(leave.T @ covariance @ leave)
-    specific = leave @ vectors.flip(1)[:, :n_specific]
+    specific = leave @ with_fixed_signs(vectors.flip(1)[:, :n_specific])
     missing = n_components - common.shape[1] - n_specific
     return torch.nn.functional.pad(torch.cat([common, specific], dim=1), (0, missing))

@@ -79,7 +79,7 @@ def test_ease_solves_its_least_squares_problem_column_by_column(shop):
 
 
 def test_ease_refuses_a_regularisation_that_is_not_positive(shop):
-    with pytest.raises(ValueError, match="l2=0, but it must be positive"):
+    with pytest.raises(ValueError, match="'l2' parameter of EASE"):
         EASE(l2=0).fit(*shop)
 
 

@@ -1,0 +1,76 @@
+"""scikit-learn's contract: every check passes, none is skipped or expected to fail."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from featurize.checks import featurizer_checks
+from modalsplit import AttentiveBPR, DisentangledModalityEncoder
+from modalsplit.baselines import EASE, ContentKNN, Popularity, PopularityOfNeighbours
+from modalsplit.testing import check_encoder, check_recommender, stricter_checks
+
+# The checks fit plain matrices of a few random rows, and these warnings are what the encoder should say then.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:X has no two named blocks:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The modalities share nothing:UserWarning"),
+    # The checks of set_output fit frames and transform arrays.
+    pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning"),
+]
+
+ENCODERS = [
+    DisentangledModalityEncoder(),
+    DisentangledModalityEncoder(split=1),
+    DisentangledModalityEncoder(objective="cca"),
+    DisentangledModalityEncoder(missing="translate"),
+    DisentangledModalityEncoder(missing="nan", split=1),
+]
+RECOMMENDERS = [
+    AttentiveBPR(),
+    AttentiveBPR(loss="bpr", users="embedding", sampling="interactions", n_negatives=1, max_epochs=3),
+    AttentiveBPR(attention="user", max_epochs=3),
+    Popularity(),
+    PopularityOfNeighbours(),
+    EASE(),
+    ContentKNN(),
+]
+ESTIMATORS = [*ENCODERS, *RECOMMENDERS]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(("estimator", "check"), featurizer_checks())
+def test_featurizer_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(estimator, check, id=f"{estimator}-{check.func.__name__}")
+        for estimator in ESTIMATORS
+        for estimator, check in stricter_checks(estimator)
+    ],
+)
+def test_stricter_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+def test_no_check_is_skipped_or_expected_to_fail(estimator):
+    statuses = {result["status"] for result in check_estimator(estimator, on_fail=None, on_skip=None)}
+    assert statuses == {"passed"}
+
+
+def test_public_checks_pass_our_estimators_and_fail_broken_ones():
+    check_encoder(DisentangledModalityEncoder(split=1, objective="cca", random_state=0))
+    check_recommender(Popularity())
+
+    class Forgetful(Popularity):
+        def recommend(self, users, k=10, **options):
+            return np.zeros((len(users), k), dtype=int), np.zeros((len(users), k))
+
+    with pytest.raises(AssertionError, match="seen items"):
+        check_recommender(Forgetful())
