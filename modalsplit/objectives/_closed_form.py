@@ -1,8 +1,9 @@
 """``cca``: the closed form, rank-exact. Also the frame that `stable` puts its learned features into.
 
-A candidate is a matrix of features for each modality. Its canonical directions are computed from the
-training rows; rows that were held out say how many of them are real, and how well the common part
-predicts the other modality. The best candidate is then split on all rows, exactly.
+A candidate is a matrix of features for each modality. Its canonical directions are computed from training
+rows; rows that were held out say how many of them are real, and how well the common part predicts the other
+modality. In the closed form every row is held out once, by cross-validation. The best candidate is then
+split on all rows, exactly.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LEAST_SHARE = 0.5
 # A more complicated candidate must be better by this many standard errors.
 STANDARD_ERRORS = 2.0
 # With fewer rows held out nothing can be judged.
-FEWEST_HELD_OUT = 4
+FEWEST_HELD_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Settings:
     common_rank : int or None
         Rank of the common parts; None to let unseen rows decide.
     validation_fraction : float
-        Share of the rows that are held out.
+        Share of the rows that are held out at a time.
     generator : torch.Generator
         Every random choice.
     hidden_units, learning_rate, weight_decay, batch_size, max_epochs
@@ -73,7 +74,7 @@ class Settings:
     on_epoch: Callable[[dict[str, float]], bool] = field(default=lambda record: False)
 
 
-class Rows(NamedTuple):
+class Fold(NamedTuple):
     """Which rows compute and which judge."""
 
     train: Tensor
@@ -91,7 +92,7 @@ class Verdict(NamedTuple):
         Of the canonical pairs, on held-out rows.
     errors : Tensor of shape (n_held_out,)
         Squared error of the other modality's anchors, predicted from the common part, averaged over both
-        ways (Eq. 5), as a share of the anchors' mean square: 1 if nothing is predicted.
+        ways (Eq. 5), as a share of the anchors' mean square: 1 if nothing is predicted. Fold by fold.
     """
 
     rank: int
@@ -135,7 +136,7 @@ class Anchored(NamedTuple):
     maps: tuple[Affine, Affine]
     scores: Views
     scales: Views
-    rows: Rows
+    folds: list[Fold]
     n_components: int
 
     def leading(self, width: int) -> Views:
@@ -189,11 +190,10 @@ def anchor(views: Views, settings: Settings) -> Anchored:
         strict=True,
     )
     scores = tuple(anchors(x.double()) for anchors, x in zip(maps, views, strict=True))
-    n = len(views[0])
-    order = torch.randperm(n, generator=settings.generator, device=settings.generator.device)
-    n_held_out = int(settings.validation_fraction * n)
-    rows = Rows(order[n_held_out:].to(views[0].device), order[:n_held_out].to(views[0].device))
-    return Anchored(maps, (scores[0], scores[1]), scales, rows, settings.n_components)
+    order = torch.randperm(len(views[0]), generator=settings.generator, device=settings.generator.device)
+    parts = order.to(views[0].device).chunk(max(2, round(1 / settings.validation_fraction)))
+    folds = [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
+    return Anchored(maps, (scores[0], scores[1]), scales, folds, settings.n_components)
 
 
 def best_width(anchored: Anchored, settings: Settings) -> tuple[int, Verdict]:
@@ -219,15 +219,15 @@ def best_width(anchored: Anchored, settings: Settings) -> tuple[int, Verdict]:
     most = max(scores.shape[1] for scores in anchored.scores)
     widths = dict.fromkeys(min(most, max(2, width)) for width in (d, d // 2, d // 4, 2 * d))
     width, *others = widths
-    verdict = judge(anchored.leading(width), anchored, settings)
+    verdict = judge(anchored.leading(width), anchored, anchored.folds, settings)
     for other in others:
-        challenger = judge(anchored.leading(other), anchored, settings)
+        challenger = judge(anchored.leading(other), anchored, anchored.folds, settings)
         if is_better(challenger, verdict):
             width, verdict = other, challenger
     return width, verdict
 
 
-def judge(features: Views, anchored: Anchored, settings: Settings) -> Verdict:
+def judge(features: Views, anchored: Anchored, folds: Sequence[Fold], settings: Settings) -> Verdict:
     """Let held-out rows judge the canonical directions of a candidate.
 
     Parameters
@@ -236,6 +236,8 @@ def judge(features: Views, anchored: Anchored, settings: Settings) -> Verdict:
         The candidate.
     anchored : Anchored
         Whose leading anchors are to be predicted, the same for all candidates.
+    folds : sequence of Fold
+        Which rows compute and which judge.
     settings : Settings
         See there.
 
@@ -244,21 +246,20 @@ def judge(features: Views, anchored: Anchored, settings: Settings) -> Verdict:
     Verdict
         Rank, correlations and errors.
     """
-    train, held_out = anchored.rows
-    means = [x[train].mean(0) for x in features]
-    a, b = (x - mean for x, mean in zip(features, means, strict=True))
-    canonical = canonical_directions(a[train], b[train])
-    u, v = a @ canonical.left, b @ canonical.right
-    if len(held_out) < FEWEST_HELD_OUT:
-        rank = min(settings.common_rank or 0, settings.n_components, len(canonical.correlations))
-        return Verdict(rank, canonical.correlations[:0], torch.full_like(u[held_out, :1], torch.nan).ravel())
-    correlations = pairwise_correlations(u[held_out], v[held_out])
-    rank = common_rank(correlations, len(held_out), settings.n_components, settings.common_rank)
+    variates = [_held_out_variates(features, fold) for fold in folds]
+    n_pairs = min(min(u.shape[1], v.shape[1]) for u, v in variates)
+    rows = [
+        torch.cat([pair[m][fold.held_out, :n_pairs] for pair, fold in zip(variates, folds, strict=True)])
+        for m in (0, 1)
+    ]
+    correlations = pairwise_correlations(rows[0], rows[1])
+    rank = common_rank(correlations, len(rows[0]), settings.n_components, settings.common_rank)
     targets = anchored.leading(anchored.n_components)
     errors = [
-        _prediction_errors(part[:, :rank], target, anchored.rows) for part, target in ((u, targets[1]), (v, targets[0]))
+        (_prediction_errors(u[:, :rank], targets[1], fold) + _prediction_errors(v[:, :rank], targets[0], fold)) / 2
+        for (u, v), fold in zip(variates, folds, strict=True)
     ]
-    return Verdict(rank, correlations, torch.stack(errors).mean(0))
+    return Verdict(rank, correlations, torch.cat(errors))
 
 
 def common_rank(correlations: Tensor, n_held_out: int, most: int, fixed: int | None) -> int:
@@ -283,7 +284,7 @@ def common_rank(correlations: Tensor, n_held_out: int, most: int, fixed: int | N
     most = min(most, len(correlations))
     if fixed is not None:
         return min(fixed, most)
-    if most == 0:
+    if most == 0 or n_held_out < FEWEST_HELD_OUT:
         return 0
     least = max(NULL_DEVIATIONS * n_held_out**-0.5, LEAST_SHARE * float(correlations[0]))
     return int((correlations[:most] > least).long().cumprod(0).sum())
@@ -295,17 +296,16 @@ def is_better(challenger: Verdict, incumbent: Verdict) -> bool:
     Parameters
     ----------
     challenger, incumbent : Verdict
-        Of the two, on the same rows.
+        Of the two, on the same folds; the one that was judged on fewer decides on how many.
 
     Returns
     -------
     bool
         True if the paired difference of errors exceeds two standard errors.
     """
-    gain = incumbent.errors - challenger.errors
-    if len(gain) < FEWEST_HELD_OUT:
-        return False
-    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / len(gain) ** 0.5)
+    n = min(len(incumbent.errors), len(challenger.errors))
+    gain = incumbent.errors[:n] - challenger.errors[:n]
+    return n >= FEWEST_HELD_OUT and bool(gain.mean() > STANDARD_ERRORS * gain.std() / n**0.5)
 
 
 def split_anchors(
@@ -434,12 +434,19 @@ def mean_error(verdict: Verdict) -> float:
     return float(verdict.errors.mean())
 
 
-def _prediction_errors(common: Tensor, target: Tensor, rows: Rows) -> Tensor:
+def _held_out_variates(features: Views, fold: Fold) -> Views:
+    """Canonical variates of all rows, by the directions of the training rows."""
+    a, b = (x - x[fold.train].mean(0) for x in features)
+    canonical = canonical_directions(a[fold.train], b[fold.train])
+    return a @ canonical.left, b @ canonical.right
+
+
+def _prediction_errors(common: Tensor, target: Tensor, fold: Fold) -> Tensor:
     """Squared errors on held-out rows; common has uncorrelated columns of unit variance on training rows."""
-    centred = target - target[rows.train].mean(0)
-    coefficients = common[rows.train].T @ centred[rows.train] / len(rows.train)
-    errors = (centred[rows.held_out] - common[rows.held_out] @ coefficients).square().sum(1)
-    return errors / centred[rows.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
+    centred = target - target[fold.train].mean(0)
+    coefficients = common[fold.train].T @ centred[fold.train] / len(fold.train)
+    errors = (centred[fold.held_out] - common[fold.held_out] @ coefficients).square().sum(1)
+    return errors / centred[fold.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
 
 
 def _readout(common: Tensor, whole: Tensor, n_components: int) -> Tensor:

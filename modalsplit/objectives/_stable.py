@@ -62,14 +62,16 @@ def fit_stable(views: Views, settings: Settings) -> Fitted:
     """
     anchored = anchor(views, settings)
     width, verdict = best_width(anchored, settings)
-    if len(anchored.rows.train) < FEWEST_ROWS:
+    if len(anchored.folds[0].train) < FEWEST_ROWS:
         return split_anchors(anchored, width, verdict, views, settings, history=[])
     learning = _FeatureLearning(anchored, settings)
     history = learning.run()
     with torch.no_grad():
         wholes = learning.wholes(max(width, settings.n_components))
     columns = [_chosen(whole, width, learning.n_features) for whole in wholes]
-    challenger = judge((wholes[0][:, columns[0]], wholes[1][:, columns[1]]), anchored, settings)
+    features = (wholes[0][:, columns[0]], wholes[1][:, columns[1]])
+    # Only the rows of the first fold were not seen by the networks.
+    challenger = judge(features, anchored, anchored.folds[:1], settings)
     if not is_better(challenger, verdict):
         return split_anchors(anchored, width, verdict, views, settings, history=history)
     readouts = split_readouts(wholes, columns, challenger.rank, settings.n_components)
@@ -92,7 +94,7 @@ class _FeatureLearning:
 
     def run(self) -> list[dict[str, float]]:
         """Train, and keep the state that was best on the held-out rows."""
-        settings, rows = self.settings, self.anchored.rows
+        settings, rows = self.settings, self.anchored.folds[0]
         steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
         networks = nn.ModuleList([*self.encoders, *self.decoders])

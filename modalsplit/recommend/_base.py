@@ -348,7 +348,6 @@ class Recommender(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.target_tags.two_d_labels = True
         tags.target_tags.multi_output = True
         return tags
 
