@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from modalsplit import baselines, datasets, evaluate, testing
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings
-    from modalsplit.featurize import GloveFeaturizer, VGG19Featurizer
+    from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
     from modalsplit.interactions import Interactions
     from modalsplit.pipeline import make_pamd_pipeline
     from modalsplit.recommend import AttentiveBPR, Recommender
@@ -20,9 +20,11 @@ _HOME = {
     "AttentiveBPR": "modalsplit.recommend",
     "DisentangledModalityEncoder": "modalsplit.encoder",
     "GloveFeaturizer": "modalsplit.featurize",
+    "ImageFeaturizer": "modalsplit.featurize",
     "Interactions": "modalsplit.interactions",
     "ModalityEmbeddings": "modalsplit.encoder",
     "Recommender": "modalsplit.recommend",
+    "TfidfFeaturizer": "modalsplit.featurize",
     "VGG19Featurizer": "modalsplit.featurize",
     "make_pamd_pipeline": "modalsplit.pipeline",
 }
@@ -32,9 +34,11 @@ __all__ = [
     "AttentiveBPR",
     "DisentangledModalityEncoder",
     "GloveFeaturizer",
+    "ImageFeaturizer",
     "Interactions",
     "ModalityEmbeddings",
     "Recommender",
+    "TfidfFeaturizer",
     "VGG19Featurizer",
     "baselines",
     "datasets",

@@ -16,7 +16,7 @@ def block_columns(names: Sequence[object], separator: str = SEPARATOR) -> dict[s
     ----------
     names : sequence of str of length n_columns
         Column names, such as ``ColumnTransformer`` writes them. The block is what stands before the
-        last `separator`.
+        first `separator`.
     separator : str, default="__"
         What stands between the block and the column.
 
@@ -36,7 +36,7 @@ def block_columns(names: Sequence[object], separator: str = SEPARATOR) -> dict[s
     """
     members: dict[str, list[int]] = {}
     for column, name in enumerate(names):
-        prefix, found, _ = str(name).rpartition(separator)
+        prefix, found, _ = str(name).partition(separator)
         if not found or not prefix:
             return {}
         members.setdefault(prefix, []).append(column)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modalsplit.featurize._image import ImageFeaturizer, VGG19Featurizer
     from modalsplit.featurize._text import GloveFeaturizer
+    from modalsplit.featurize._tfidf import TfidfFeaturizer
 
 _HOME = {
     "GloveFeaturizer": "modalsplit.featurize._text",
     "ImageFeaturizer": "modalsplit.featurize._image",
+    "TfidfFeaturizer": "modalsplit.featurize._tfidf",
     "VGG19Featurizer": "modalsplit.featurize._image",
 }
 
-__all__ = ["GloveFeaturizer", "ImageFeaturizer", "VGG19Featurizer"]
+__all__ = ["GloveFeaturizer", "ImageFeaturizer", "TfidfFeaturizer", "VGG19Featurizer"]
 
 
 def __getattr__(name: str) -> Any:

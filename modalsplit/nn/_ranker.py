@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import embedding as read
-from torch.nn.functional import embedding_bag
 
 from modalsplit.nn._attention import Items, move_common
 
@@ -35,7 +34,8 @@ class AttentiveRanker(nn.Module):
     history : bool
         Whether a user is the sum of what the user took.
     projection : bool
-        Whether each part is mapped, from the identity on, before it is attended to.
+        Whether each part is mapped, from the identity on, before it is attended to; and, from zero on, before
+        it is lent to users.
     """
 
     def __init__(
@@ -65,6 +65,8 @@ class AttentiveRanker(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias[:, None])
         identity = torch.eye(width, embedding.shape[1], device=parts.device).repeat(n_parts, 1, 1)
         self.maps = nn.Parameter(identity) if projection and n_parts else None
+        is_lent = history and self.maps is not None
+        self.history_maps = nn.Parameter(torch.zeros_like(identity)) if is_lent else None
         self.delta = nn.Parameter(parts.new_zeros(len(pairs), width, width)) if pairs else None
 
     def items(self, rows: Int[Tensor, " N"]) -> Items:
@@ -86,6 +88,23 @@ class AttentiveRanker(nn.Module):
             bias = read(rows, self.bias, sparse=True)[:, 0]
         return Items(embedding, self.projected(self.parts[rows]), self.present[rows], bias)
 
+    def scaled(self, parts: Float[Tensor, "N M P"]) -> Float[Tensor, "N M P"]:
+        """Bring parts to the size of the embeddings.
+
+        Parameters
+        ----------
+        parts : Tensor of shape (N, M, P)
+            Parts of N items; zeros where missing.
+
+        Returns
+        -------
+        Tensor of shape (N, M, P)
+            Fine-tuned and scaled.
+        """
+        if self.delta is not None:
+            parts = move_common(parts, self.delta, self.pairs)
+        return parts * self.scale[:, None]
+
     def projected(self, parts: Float[Tensor, "N M P"]) -> Float[Tensor, "N M D"]:
         """Bring parts into the space of the embeddings.
 
@@ -101,34 +120,27 @@ class AttentiveRanker(nn.Module):
         """
         if not parts.shape[1]:
             return parts.new_zeros(len(parts), 0, self.embedding.shape[1])
-        if self.delta is not None:
-            parts = move_common(parts, self.delta, self.pairs)
-        parts = parts * self.scale[:, None]
+        parts = self.scaled(parts)
         return parts if self.maps is None else torch.einsum("nmp,mpd->nmd", parts, self.maps)
 
-    def sums(
-        self, rows: Int[Tensor, " K"], taken: Int[Tensor, " T"], offsets: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "K D"]]:
-        """Sum for each user what the items that the user took lend.
+    def lent(self, rows: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """Say what items lend to the users who take them.
 
         Parameters
         ----------
-        rows : Tensor of int of shape (K,)
+        rows : Tensor of int of shape (N,)
             Distinct items.
-        taken : Tensor of int of shape (T,)
-            Positions in `rows` of what B users took, one user after another.
-        offsets : Tensor of int of shape (B,)
-            Where each user begins.
 
         Returns
         -------
-        sums : Tensor of shape (B, D)
-            One a user.
-        lent : Tensor of shape (K, D)
-            What each item lends.
+        Tensor of shape (N, D)
+            An embedding of their own, and with projection the mean of their mapped parts.
         """
-        lent = read(rows, self.users, sparse=True)
-        return embedding_bag(taken, lent, offsets, mode="sum"), lent
+        own = read(rows, self.users, sparse=True)
+        if self.history_maps is None:
+            return own
+        parts = self.scaled(self.parts[rows])
+        return own + torch.einsum("nmp,mpd->nd", parts, self.history_maps) / parts.shape[1]
 
     def tables(self) -> list[nn.Parameter]:
         """List the parameters that are read with sparse gradients.
@@ -139,3 +151,13 @@ class AttentiveRanker(nn.Module):
             Embeddings and biases.
         """
         return [table for table in (self.embedding, self.users, self.bias) if table is not None]
+
+    def projections(self) -> list[nn.Parameter]:
+        """List the maps of parts.
+
+        Returns
+        -------
+        list of Parameter
+            Those that the model has.
+        """
+        return [maps for maps in (self.maps, self.history_maps) if maps is not None]

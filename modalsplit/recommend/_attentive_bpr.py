@@ -18,7 +18,7 @@ from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epoc
 from modalsplit.nn._attention import Attention, Items, pair_attention, score
 from modalsplit.recommend._base import BLOCK_BYTES, Floats, Recommender
 from modalsplit.recommend._batches import Sampling, with_parts_fused
-from modalsplit.recommend._fitting import Fitting, as_items, lend, moved, sums_of_history
+from modalsplit.recommend._fitting import Fitting, Learned, as_items, moved, stand_in, sums_of_history
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._parts import find_parts, read_parts
 
@@ -49,34 +49,36 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Parts that X holds side by side. ``"auto"``: what its column names say, ``image_common__0`` and so
         on; without names four if four divide the columns, else one.
     projection : bool, default=True
-        Whether each part is mapped linearly, from the identity on, before attention. The paper has no such
-        map, and then `n_components` is the width of a part.
+        Whether each part is mapped linearly, from the identity on, before attention; and for the users who
+        took the item, from zero on. The paper has no such maps; without them `n_components` is the width of a
+        part.
     item_bias : bool, default=True
         Whether items have biases, which start from the logarithm of their popularity. The paper has none.
     fine_tune : bool, default=False
         Whether the encoder's common extractors are trained on, as in the paper. X tells enough: with ``e =
         common + specific`` the parts become ``common + delta e`` and ``e - common``.
     init : {"normal", "uniform"}, default="normal"
-        Embeddings start from N(0, 0.01) or, as in the paper, from U(0, 1). Parts are scaled to the root mean
-        square of these.
+        Embeddings start from a normal distribution of standard deviation 0.03 and parts are scaled to a root
+        mean square of 0.3; or, as in the paper, from a uniform one between 0 and 1, with parts scaled to 1.
     sampling : {"users", "interactions"}, default="users"
         What a sample is: a user with all positives, where negatives are shared by the batch; or an
         interaction with negatives of its own (the paper).
-    n_negatives : int, default=2000
+    n_negatives : int, optional
         Negatives that a positive is compared with, drawn anew each time among the items that the user did
-        not take in training. If the catalogue is smaller, all of them.
+        not take in training. By default 5000, or the whole catalogue if it is smaller, where they are
+        shared, and 1 where they are not.
     learning_rate : float, default=5e-3
         Of Adam.
     fine_tune_learning_rate : float, default=1e-4
         Of Adam for `fine_tune`.
     decay : bool, default=True
         Whether learning rates fall to zero, linearly over `max_epochs`.
-    l2 : float, default=0.03
+    l2 : float, default=0.01
         Weight of the mean squared norm of user vectors and item vectors.
-    max_epochs : int, default=40
+    max_epochs : int, default=15
         Passes over the samples, at most.
-    batch_size : int, default=128
-        Samples a step.
+    batch_size : int, optional
+        Samples a step. By default so many that an epoch has 40 steps, but at most 2048.
     early_stopping : bool, default=False
         Whether to hold out some of each user's interactions, watch NDCG@10 on them, stop when it no longer
         grows, and return to the best epoch.
@@ -85,7 +87,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     n_iter_no_change : int, default=5
         Epochs without growth after which early stopping stops.
     n_neighbors : int, default=30
-        Fitted items that lend a cold item an embedding and a bias: those with the most similar parts.
+        Fitted items that stand in for a cold item, with their mean embedding, bias and parts: those with the
+        most similar parts.
     random_state : int, RandomState instance or None, default=None
         Pass an int for repeatable results. The global generators are not touched.
     device : str or "auto", default="auto"
@@ -107,6 +110,14 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         What each item lends to the users who took it; None with ``users="embedding"``.
     part_names_ : tuple of str
         Names of the parts.
+    parts_ : ndarray of shape (n_items, n_parts, width)
+        Parts, fine-tuned and scaled; lent by neighbours for items without interactions.
+    present_ : ndarray of bool of shape (n_items, n_parts)
+        Which parts there are.
+    trained_ : ndarray of int of shape (n_trained,)
+        Positions of the items that were trained on: those with interactions.
+    part_scales_ : ndarray of shape (n_parts,)
+        Factors that brought the parts to their size.
     part_maps_ : ndarray of shape (n_parts, width, n_components) or None
         The projections.
     extractor_deltas_ : ndarray of shape (n_modalities, width, width) or None
@@ -167,13 +178,13 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         "fine_tune": ["boolean"],
         "init": [StrOptions({"normal", "uniform"})],
         "sampling": [StrOptions({"users", "interactions"})],
-        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "n_negatives": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "fine_tune_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "decay": ["boolean"],
         "l2": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -197,13 +208,13 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         fine_tune: bool = False,
         init: Literal["normal", "uniform"] = "normal",
         sampling: Sampling = "users",
-        n_negatives: int = 2000,
+        n_negatives: int | None = None,
         learning_rate: float = 5e-3,
         fine_tune_learning_rate: float = 1e-4,
         decay: bool = True,
-        l2: float = 0.03,
-        max_epochs: int = 40,
-        batch_size: int = 128,
+        l2: float = 0.01,
+        max_epochs: int = 15,
+        batch_size: int | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
@@ -300,7 +311,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         """
         check_is_fitted(self)
         u, i = positions(user, self.user_ids_, "user"), positions(item, self.item_ids_, "item")
-        items, users = self._items(i), torch.as_tensor(self.user_embeddings_[u])
+        items, users = as_items(self._learned().of(i), self.part_maps_), torch.as_tensor(self.user_embeddings_[u])
         weights = pair_attention(users, items, self.attention)
         of_parts = (weights * torch.einsum("nd,nmd->nm", users, items.parts))[0]
         own = (users * items.embedding).sum()
@@ -401,7 +412,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         """Score items, or the catalogue, for users given by vector: (n_users, n_items)."""
         if items is None and self.attention != "user":
             return np.asarray(users @ self.item_vectors_.T + self.item_bias_)
-        items = self._items(np.arange(self.n_items_)) if items is None else items
+        items = as_items(self._learned(), self.part_maps_) if items is None else items
         items = with_parts_fused(items, self.attention)
         scores = np.empty((len(users), len(items.bias)), dtype=np.float32)
         for block in gen_batches(len(users), max(1, BLOCK_BYTES // (32 * len(items.bias)))):
@@ -412,21 +423,17 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         rows = self._rows_of(X, item_ids)
         return np.full(len(X), -1) if rows is None else rows
 
-    def _items(self, rows: NDArray[np.intp]) -> Items:
-        """Read fitted items."""
-        return as_items(
-            self.parts_[rows], self.present_[rows], self.item_embeddings_[rows], self.item_bias_[rows],
-            self.part_maps_,
-        )
-
     def _items_of(self, X: Floats, rows: NDArray[np.intp]) -> Items:
-        """Read items from their parts, and what was learned of those in the catalogue."""
+        """Read items: those in the catalogue with what was learned of them, others through neighbours."""
         parts, present = read_parts(X, self._part_columns)
         parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
-        learned = np.c_[self.item_embeddings_, self.item_bias_]
-        values, cold = learned[rows], rows < 0
-        values[cold] = lend(self.parts_, learned, parts[cold], self.n_neighbors)
-        return as_items(parts, present, values[:, :-1], values[:, -1], self.part_maps_)
+        known = np.isin(rows, self.trained_)
+        items = Learned(self.item_embeddings_[rows], self.item_bias_[rows], parts, present)
+        stand_in(items, np.flatnonzero(~known), self._learned().of(self.trained_), self.n_neighbors)
+        return as_items(items, self.part_maps_)
+
+    def _learned(self) -> Learned:
+        return Learned(self.item_embeddings_, self.item_bias_, self.parts_, self.present_)
 
     def _item_vectors(self) -> Floats:
         return self.item_vectors_

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding as read
+from torch.nn.functional import embedding_bag
 
 from modalsplit.nn._attention import Attention, Items, fuse, item_attention, score, score_pairs
 from modalsplit.nn._ranker import AttentiveRanker
@@ -13,6 +15,7 @@ from modalsplit.nn._ranking import LOSSES
 from modalsplit.recommend._negatives import TakenItems
 
 Sampling = Literal["users", "interactions"]
+HISTORY_POWER = 0.7  # of the length of a history: 0 would sum it, 1 average it
 
 
 class Batch(NamedTuple):
@@ -133,14 +136,14 @@ class BatchLoss:
     def _users(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute the vectors of the batch's users (B, D), and of each positive's user (P, D)."""
         if not self.ranker.history:
-            every = torch.nn.functional.embedding(batch.users, self.ranker.users, sparse=True)
+            every = read(batch.users, self.ranker.users, sparse=True)
             return every, every[batch.row]
         counts = self.batches.taken.counts[batch.users]
         rows, taken = torch.unique(self.batches.taken.of(batch.users)[1], return_inverse=True)
-        sums, lent = self.ranker.sums(rows, taken, counts.cumsum(0) - counts)
+        lent = self.ranker.lent(rows)
         # A positive must not vouch for itself: leave it out of the sum it is compared with.
-        weight = (counts - 1).clamp(min=1).rsqrt()[:, None]
-        every = sums * weight
+        weight = (counts - 1).clamp(min=1)[:, None] ** -HISTORY_POWER
+        every = embedding_bag(taken, lent, counts.cumsum(0) - counts, mode="sum") * weight
         own = lent[torch.searchsorted(rows, batch.item)] * weight[batch.row]
         return every, every[batch.row] - own
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from torch import Tensor
 from tqdm import tqdm
 
 from modalsplit.evaluate import ndcg_at_k
 from modalsplit.nn._attention import Attention, Items, move_common, score
 from modalsplit.nn._ranker import AttentiveRanker
-from modalsplit.recommend._batches import Batches, BatchLoss, with_parts_fused
+from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss, with_parts_fused
 from modalsplit.recommend._negatives import TakenItems
 from modalsplit.training import minimise
 
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from modalsplit.recommend._attentive_bpr import AttentiveBPR
 
 Floats = NDArray[np.floating[Any]]
-NORMAL_INIT = 0.1  # standard deviation
-UNIFORM_RMS = 3**-0.5  # of U(0, 1)
+NORMAL_INIT = 0.03  # standard deviation
+PART_RMS = {"normal": 0.1, "uniform": 1.0}
 DEFAULT_COMPONENTS = 64
+DEFAULT_NEGATIVES = {"users": 5000, "interactions": 1}
+DEFAULT_STEPS = 40  # an epoch
+LARGEST_DEFAULT_BATCH = 2048
 
 
 class Fitting:
@@ -70,7 +73,8 @@ class Fitting:
         self.train = train[:, self.warm]
         self.taken = TakenItems(self.train, self.device)
         self.ranker = self._ranker(pairs)
-        self.batches = Batches(self.taken, params.sampling, params.n_negatives, self.generator)
+        n_negatives = params.n_negatives or DEFAULT_NEGATIVES[params.sampling]
+        self.batches = Batches(self.taken, params.sampling, n_negatives, self.generator)
         self.records: list[dict[str, float]] = []
         self.best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
 
@@ -95,14 +99,15 @@ class Fitting:
         optimizers, n_samples = self._optimizers(), len(self.batches.samples)
         if not n_samples:  # nobody left an item: there is nothing to rank
             return
-        n_steps = params.max_epochs * -(-n_samples // params.batch_size)
+        batch_size = params.batch_size or min(-(-n_samples // DEFAULT_STEPS), LARGEST_DEFAULT_BATCH)
+        n_steps = params.max_epochs * -(-n_samples // batch_size)
         decay = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 1e-3, n_steps) for o in optimizers if params.decay]
         with bar:
             minimise(
                 BatchLoss(self.ranker, self.batches, params.attention, params.loss, params.l2),
                 n_samples,
                 optimizers,
-                batch_size=params.batch_size,
+                batch_size=batch_size,
                 max_epochs=params.max_epochs,
                 generator=self.generator,
                 schedulers=decay,
@@ -127,13 +132,13 @@ class Fitting:
         embedding[self.warm] = _array(ranker.embedding)
         bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
         cold = np.setdiff1d(np.arange(n_items), self.warm)
-        lent = lend(parts[self.warm], np.c_[embedding, bias][self.warm], parts[cold], self.params.n_neighbors)
-        embedding[cold], bias[cold] = lent[:, :-1], lent[:, -1]
-        items = as_items(parts, self.present, embedding, bias, maps)
+        every = Learned(embedding, bias, parts, self.present.copy())
+        stand_in(every, cold, every.of(self.warm), self.params.n_neighbors)
+        items = as_items(every, maps)
         history = None
         if ranker.history:
             history = np.zeros_like(embedding)
-            history[self.warm] = _array(ranker.users)
+            history[self.warm] = self._lent()
         return {
             "item_embeddings_": embedding,
             "item_bias_": bias,
@@ -141,13 +146,19 @@ class Fitting:
             "history_embeddings_": history,
             "user_embeddings_": self._user_embeddings(history),
             "parts_": parts,
-            "present_": self.present,
+            "present_": every.present,
+            "trained_": self.warm,
             "part_scales_": _array(ranker.scale),
             "part_maps_": maps,
             "extractor_deltas_": delta,
             "history_": list(self.records),
             "n_iter_": self.best[1] or len(self.records),
         }
+
+    @torch.no_grad()
+    def _lent(self) -> Floats:
+        lent: Floats = _array(self.ranker.lent(torch.arange(len(self.warm), device=self.device)))
+        return lent
 
     def _user_embeddings(self, history: Floats | None) -> Floats:
         if history is not None:
@@ -167,10 +178,9 @@ class Fitting:
                 f"n_components={n_components}, but a part has {width} columns. Without projection they are "
                 "added as they are: set projection=True, or leave n_components out."
             )
-        size = NORMAL_INIT if params.init == "normal" else UNIFORM_RMS
         squares = np.square(parts, dtype=np.float64).sum(axis=(0, 2))
         rms = np.sqrt(squares / np.maximum(present.sum(axis=0) * width, 1))
-        scale = np.divide(size, rms, out=np.zeros_like(rms), where=rms > 0)
+        scale = np.divide(PART_RMS[params.init], rms, out=np.zeros_like(rms), where=rms > 0)
         history = params.users == "history"
         n_lending = len(self.warm) if history else self.taken.counts.shape[0]
         return AttentiveRanker(
@@ -197,9 +207,12 @@ class Fitting:
         ranker, rate = self.ranker, self.params.learning_rate
         optimizers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(ranker.tables(), lr=rate)]
         dense = [
-            {"params": [tensor], "lr": lr}
-            for tensor, lr in ((ranker.maps, rate), (ranker.delta, self.params.fine_tune_learning_rate))
-            if tensor is not None
+            {"params": tensors, "lr": lr}
+            for tensors, lr in (
+                (ranker.projections(), rate),
+                ([ranker.delta], self.params.fine_tune_learning_rate),
+            )
+            if tensors and tensors[0] is not None
         ]
         return [*optimizers, torch.optim.Adam(dense)] if dense else optimizers
 
@@ -215,7 +228,7 @@ class Fitting:
         assert self.held_out is not None
         users: Tensor = self.ranker.users
         if self.ranker.history:
-            users = self._tensor(sums_of_history(self.train, _array(users)))
+            users = self._tensor(sums_of_history(self.train, self._lent()))
         attention = self.params.attention
         every = self.ranker.items(torch.arange(len(self.warm), device=self.device))
         items = with_parts_fused(every, attention)
@@ -239,64 +252,82 @@ def sums_of_history(taken: sparse.csr_array, history: Floats) -> Floats:
     Returns
     -------
     ndarray of shape (n_users, n_components)
-        Sums over the square root of their number; zeros for a user who took nothing.
+        Sums over a power of their number; zeros for a user who took nothing.
     """
-    counts = np.maximum(np.diff(taken.indptr), 1)
-    sums: Floats = (taken @ history) / np.sqrt(counts, dtype=np.float32)[:, None]
+    counts = np.maximum(np.diff(taken.indptr), 1).astype(np.float32)
+    sums: Floats = (taken @ history) * counts[:, None] ** -HISTORY_POWER
     return sums
 
 
-def lend(known: Floats, values: Floats, wanted: Floats, n_neighbors: int) -> Floats:
-    """Estimate what is learned of an item from the items that are most like it in content.
+class Learned(NamedTuple):
+    """What is known of some items after training."""
+
+    embedding: Floats  # (n, n_components)
+    bias: Floats  # (n,)
+    parts: Floats  # (n, n_parts, width), scaled
+    present: NDArray[np.bool_]  # (n, n_parts)
+
+    def of(self, rows: NDArray[np.intp]) -> Learned:
+        """Take some of the items.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_rows,)
+            Which to take.
+
+        Returns
+        -------
+        Learned
+            A copy.
+        """
+        return Learned(self.embedding[rows], self.bias[rows], self.parts[rows], self.present[rows])
+
+
+def stand_in(items: Learned, cold: NDArray[np.intp], trained: Learned, n_neighbors: int) -> None:
+    """Let cold items take what is known of the trained items that are most like them in content.
+
+    Their own parts only choose the neighbours. Maps that were trained on few items fit those items too well
+    to be trusted with other parts: on wines, own parts under such maps cost a third of the NDCG of cold items.
 
     Parameters
     ----------
-    known : ndarray of shape (n_known, n_parts, width)
-        Parts of items that were trained.
-    values : ndarray of shape (n_known, n_values)
-        What was learned of them.
-    wanted : ndarray of shape (n_wanted, n_parts, width)
-        Parts of other items.
+    items : Learned
+        Items, of which the cold ones are overwritten: by means over their neighbours, weighed by the third
+        power of the cosine, or by the mean of all trained items where content says nothing.
+    cold : ndarray of int of shape (n_cold,)
+        Rows of the cold items.
+    trained : Learned
+        Items to learn from.
     n_neighbors : int
-        How many items each estimate rests on.
-
-    Returns
-    -------
-    ndarray of shape (n_wanted, n_values)
-        Means over the neighbours, weighed by the third power of the cosine; the mean of all where content
-        says nothing.
+        How many neighbours an item has.
     """
-    estimates = np.empty((len(wanted), values.shape[1]), dtype=np.float32)
-    if not wanted.size:  # no rows, or no parts to compare
-        estimates[:] = values.mean(axis=0)
-        return estimates
-    library, queries = normalize(known.reshape(len(known), -1)), normalize(wanted.reshape(len(wanted), -1))
-    k = min(n_neighbors, len(known))
-    for block in gen_batches(len(queries), max(1, 2**23 // len(known))):
-        cosines = queries[block] @ library.T
+    k, most = min(n_neighbors, len(trained.bias)), max(1, 2**23 // len(trained.bias))
+    for rows in np.array_split(cold, -(-len(cold) // most)) if len(cold) else []:
+        cosines = _cosines(items.parts[rows], trained.parts)
         near = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
         weights = np.take_along_axis(cosines, near, axis=1).clip(min=0) ** 3
-        total = weights.sum(axis=1, keepdims=True)
-        mean = np.einsum("nk,nkv->nv", weights / np.maximum(total, 1e-12), values[near])
-        estimates[block] = np.where(total > 0, mean, values.mean(axis=0))
-    return estimates
+        says_nothing = weights.sum(axis=1) == 0
+        weights /= np.where(says_nothing, 1, weights.sum(axis=1))[:, None]
+        for field, known in zip(items, trained, strict=True):
+            mean: Any = np.einsum("nk,nk...->n...", weights, np.asarray(known[near], dtype=np.float32))
+            mean[says_nothing] = known.mean(axis=0)
+            field[rows] = mean > 0 if field.dtype == bool else mean
 
 
-def as_items(
-    parts: Floats, present: NDArray[np.bool_], embedding: Floats, bias: Floats, maps: Floats | None
-) -> Items:
+def _cosines(wanted: Floats, known: Floats) -> Floats:
+    if not known.size:
+        return np.zeros((len(wanted), len(known)))
+    cosines: Floats = normalize(wanted.reshape(len(wanted), -1)) @ normalize(known.reshape(len(known), -1)).T
+    return cosines
+
+
+def as_items(items: Learned, maps: Floats | None) -> Items:
     """Bring arrays into the form that scores are computed from.
 
     Parameters
     ----------
-    parts : ndarray of shape (n, n_parts, width)
-        Scaled parts.
-    present : ndarray of bool of shape (n, n_parts)
-        Which parts there are.
-    embedding : ndarray of shape (n, n_components)
-        Free embeddings.
-    bias : ndarray of shape (n,)
-        Biases.
+    items : Learned
+        What is known of n items.
     maps : ndarray of shape (n_parts, width, n_components) or None
         Projections.
 
@@ -305,13 +336,15 @@ def as_items(
     Items
         Of n items.
     """
+    parts = items.parts
     if maps is not None:
         parts = np.einsum("nmp,mpd->nmd", parts, maps, optimize=True)
     elif not parts.shape[1]:
-        parts = np.zeros((len(parts), 0, embedding.shape[1]))
-    values = (torch.as_tensor(value, dtype=torch.float32) for value in (embedding, parts, bias))
-    embedded, mapped, biased = values
-    return Items(embedded, mapped, torch.as_tensor(present), biased)
+        parts = np.zeros((len(parts), 0, items.embedding.shape[1]))
+    embedding, mapped, bias = (
+        torch.as_tensor(value, dtype=torch.float32) for value in (items.embedding, parts, items.bias)
+    )
+    return Items(embedding, mapped, torch.as_tensor(items.present), bias)
 
 
 def _item_vectors(items: Items, attention: Attention) -> Floats:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils import estimator_checks
 
-from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, VGG19Featurizer
+from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
 
 WITHOUT_DATA = (
     "check_do_not_raise_errors_in_init_or_set_params",
@@ -33,7 +33,12 @@ def mean_colour(batch):
 
 def featurizers():
     """Fresh featurizers, one of each kind; none of their files exists."""
-    return [VGG19Featurizer(weights="vgg19.pth"), ImageFeaturizer(mean_colour), GloveFeaturizer("glove.txt")]
+    return [
+        VGG19Featurizer(weights="vgg19.pth"),
+        ImageFeaturizer(mean_colour),
+        GloveFeaturizer("glove.txt"),
+        TfidfFeaturizer(),
+    ]
 
 
 def featurizer_checks():
