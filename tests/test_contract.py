@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from featurize.checks import featurizer_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from featurize.checks import featurizer_checks
 from modalsplit import AttentiveBPR, DisentangledModalityEncoder
 from modalsplit.baselines import EASE, ContentKNN, Popularity, PopularityOfNeighbours
 from modalsplit.testing import check_encoder, check_recommender, stricter_checks

@@ -370,7 +370,7 @@ def test_more_components_than_can_be_had(data):
     match = r"n_components=21 is larger.*20 and 14 columns, give 20 at most"
     with pytest.raises(ValueError, match=match):
         DisentangledModalityEncoder(21).fit(data.X_img, data.X_txt)
-    with pytest.raises(ValueError, match="10 complete items.*give 9 at most"):
+    with pytest.raises(ValueError, match=r"10 complete items.*give 9 at most"):
         DisentangledModalityEncoder(15).fit(data.X_img[:10], data.X_txt[:10])
 
 
@@ -390,7 +390,7 @@ def test_split_names_that_no_column_has(frame):
 
 
 def test_other_columns_at_transform(data, frame, fitted):
-    with pytest.raises(ValueError, match="y has 13 features.*expecting 14"):
+    with pytest.raises(ValueError, match=r"y has 13 features.*expecting 14"):
         fitted.transform(data.X_img, data.X_txt[:, :-1])
     with pytest.raises(ValueError, match="feature names should match"):
         encoder().fit(frame).transform(frame.iloc[:, :-1])

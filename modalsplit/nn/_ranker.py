@@ -34,7 +34,7 @@ class AttentiveRanker(nn.Module):
     history : bool
         Whether a user is the sum of what the user took.
     projection : bool
-        Whether each part is mapped, from the identity on, before it is attended to; and, from zero on, before
+        Whether each part is mapped, from the identity on, before it is attended to, and before
         it is lent to users.
     """
 
@@ -66,7 +66,7 @@ class AttentiveRanker(nn.Module):
         identity = torch.eye(width, embedding.shape[1], device=parts.device).repeat(n_parts, 1, 1)
         self.maps = nn.Parameter(identity) if projection and n_parts else None
         is_lent = history and self.maps is not None
-        self.history_maps = nn.Parameter(torch.zeros_like(identity)) if is_lent else None
+        self.history_maps = nn.Parameter(identity.clone()) if is_lent else None
         self.delta = nn.Parameter(parts.new_zeros(len(pairs), width, width)) if pairs else None
 
     def items(self, rows: Int[Tensor, " N"]) -> Items:

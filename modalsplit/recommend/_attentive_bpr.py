@@ -49,9 +49,9 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Parts that X holds side by side. ``"auto"``: what its column names say, ``image_common__0`` and so
         on; without names four if four divide the columns, else one.
     projection : bool, default=True
-        Whether each part is mapped linearly, from the identity on, before attention; and for the users who
-        took the item, from zero on. The paper has no such maps; without them `n_components` is the width of a
-        part.
+        Whether each part is mapped linearly, from the identity on: once for the item itself, before
+        attention, and once for what the item lends to the users who took it. The paper has no such maps;
+        without them `n_components` is the width of a part.
     item_bias : bool, default=True
         Whether items have biases, which start from the logarithm of their popularity. The paper has none.
     fine_tune : bool, default=False

@@ -1,6 +1,6 @@
 """Recommender: what every model that ranks items for users has in common."""
 
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,7 +33,7 @@ class Ranking(NamedTuple):
     scores: Floats
 
 
-class Recommender(BaseEstimator):
+class Recommender(BaseEstimator, metaclass=ABCMeta):
     """Abstract recommender: a row of X is an item, a column of y is a user.
 
     A subclass writes `fit`, which calls `_remember` first, and `_score_users`. It may write `_score_rows`

@@ -40,6 +40,8 @@ def read_interactions(y: Any, item_ids: ArrayLike | None = None) -> Taken:
         If `y` is not numeric, not finite or empty, or its ids contradict `item_ids`.
     """
     own_ids = _own_item_ids(y)
+    if hasattr(y, "iloc"):
+        unique(y.columns.to_numpy() if y.ndim == 2 else None, "user")  # before scikit-learn's own message
     user_ids = y.columns.to_numpy() if hasattr(y, "iloc") and y.ndim == 2 else getattr(y, "user_ids", None)
     numbers: Any = _numeric(y)
     if not sparse.issparse(numbers):

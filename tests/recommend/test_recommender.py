@@ -22,13 +22,13 @@ class Popular(Recommender):
         return np.tile(self.counts_, (len(users), 1))
 
 
-@pytest.fixture
-def X():
+@pytest.fixture(name="X")
+def content():
     return pd.DataFrame({"f": [1.0, 2.0, 3.0, 4.0]}, index=list("abcd"))
 
 
-@pytest.fixture
-def Y(X):
+@pytest.fixture(name="Y")
+def interactions(X):
     taken = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]])
     return Interactions(taken, item_ids=X.index, user_ids=["ann", "bob", "cid"])
 
