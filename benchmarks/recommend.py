@@ -103,7 +103,7 @@ def _cached(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
 
 def measure(name: str, X: pd.DataFrame, Y: Interactions, seed: int) -> Iterator[dict[str, object]]:
     warm, cold = hold_out_items(Y, 0.1, random_state=seed)
-    train, valid, test = split_interactions(Y[warm], (0.8, 0.1, 0.1), random_state=seed)
+    train, valid, test = split_interactions(Y[warm], shares=(0.8, 0.1, 0.1), random_state=seed)
     start = time.perf_counter()
     encoder = DisentangledModalityEncoder(N_COMPONENTS, random_state=seed).set_output(transform="pandas")
     Z, Z_cold = encoder.fit(X.iloc[warm]).transform(X.iloc[warm]), encoder.transform(X.iloc[cold])

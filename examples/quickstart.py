@@ -20,7 +20,7 @@ wines = load_wines()
 interactions = wines.interactions.k_core(5)
 items = wines.items.loc[interactions.item_ids]
 warm, cold = hold_out_items(interactions, 0.1, random_state=0)
-train, valid, test = split_interactions(interactions[warm], (0.8, 0.1, 0.1), random_state=0)
+train, valid, test = split_interactions(interactions[warm], shares=(0.8, 0.1, 0.1), random_state=0)
 
 # Two modalities: the structured profile, and the name on the label (`text` only repeats the profile).
 lists = TfidfFeaturizer(20, vectorizer=CountVectorizer(token_pattern="[^|]+", binary=True))

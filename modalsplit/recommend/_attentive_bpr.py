@@ -33,7 +33,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     Parameters
     ----------
     n_components : int, optional
-        Dimensions of the embeddings. By default the width of a part, or 64 without parts.
+        Dimensions of the embeddings. By default 64, or the width of a part where that is smaller or there is
+        no projection.
     attention : {"item", "user", "mean"}, default="item"
         What weighs the parts of an item: its own embedding (the paper, Eq. 12), the user (PAMD's released
         code), or nothing.
@@ -59,7 +60,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         common + specific`` the parts become ``common + delta e`` and ``e - common``.
     init : {"normal", "uniform"}, default="normal"
         Embeddings start from a normal distribution of standard deviation 0.03 and parts are scaled to a root
-        mean square of 0.3; or, as in the paper, from a uniform one between 0 and 1, with parts scaled to 1.
+        mean square of 0.2; or, as in the paper, from a uniform one between 0 and 1, with parts scaled to 1.
     sampling : {"users", "interactions"}, default="users"
         What a sample is: a user with all positives, where negatives are shared by the batch; or an
         interaction with negatives of its own (the paper).
@@ -73,9 +74,9 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Of Adam for `fine_tune`.
     decay : bool, default=True
         Whether learning rates fall to zero, linearly over `max_epochs`.
-    l2 : float, default=0.01
+    l2 : float, default=0.02
         Weight of the mean squared norm of user vectors and item vectors.
-    max_epochs : int, default=15
+    max_epochs : int, default=12
         Passes over the samples, at most.
     batch_size : int, optional
         Samples a step. By default so many that an epoch has 40 steps, but at most 2048.
@@ -166,6 +167,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     array([[0]])
     """
 
+    item_vectors_: Floats
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "attention": [StrOptions({"item", "user", "mean"})],
@@ -212,8 +215,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         learning_rate: float = 5e-3,
         fine_tune_learning_rate: float = 1e-4,
         decay: bool = True,
-        l2: float = 0.01,
-        max_epochs: int = 15,
+        l2: float = 0.02,
+        max_epochs: int = 12,
         batch_size: int | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

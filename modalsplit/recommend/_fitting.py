@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating[Any]]
 NORMAL_INIT = 0.03  # standard deviation
-PART_RMS = {"normal": 0.1, "uniform": 1.0}
+PART_RMS = {"normal": 0.2, "uniform": 1.0}
 DEFAULT_COMPONENTS = 64
 DEFAULT_NEGATIVES = {"users": 5000, "interactions": 1}
 DEFAULT_STEPS = 40  # an epoch
@@ -172,7 +172,7 @@ class Fitting:
         params = self.params
         parts, present = self.parts[self.warm], self.present[self.warm]
         n_parts, width = parts.shape[1:]
-        n_components = params.n_components or (width if n_parts else DEFAULT_COMPONENTS)
+        n_components = params.n_components or _default_components(n_parts, width, params.projection)
         if n_parts and not params.projection and n_components != width:
             raise ValueError(
                 f"n_components={n_components}, but a part has {width} columns. Without projection they are "
@@ -381,6 +381,12 @@ def _array(tensor: Tensor | None) -> Any:
 
 def _available(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _default_components(n_parts: int, width: int, projection: bool) -> int:
+    if not n_parts:
+        return DEFAULT_COMPONENTS
+    return min(width, DEFAULT_COMPONENTS) if projection else width
 
 
 def _items_to_train(taken: sparse.csr_array) -> NDArray[np.intp]:
