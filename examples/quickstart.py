@@ -30,7 +30,7 @@ profile = make_column_transformer(
 )  # fmt: skip
 pamd = Pipeline([
     ("features", ColumnTransformer([("profile", profile, list(items)), ("text", TfidfFeaturizer(150), "title")])),
-    ("disentangle", DisentangledModalityEncoder(64, random_state=0, verbose=1)),
+    ("disentangle", DisentangledModalityEncoder(64, missing="translate", random_state=0, verbose=1)),
     ("recommend", AttentiveBPR(random_state=0, verbose=1)),
 ]).set_output(transform="pandas").fit(items.iloc[warm], train)  # fmt: skip
 
@@ -68,5 +68,5 @@ print(f"\nProfile and label share {encoder.common_rank_} directions; residual sh
 user = interactions.user_ids[0]
 print(f"\nFive wines for user {user}, and what drove each")
 for item in pamd[-1].recommend([user], k=5).ids[0]:
-    shares = pamd[-1].explain(user, item)
+    shares = pamd[-1].explain(user, item)[list(pamd[-1].part_names_)]  # without popularity and the item itself
     print(f"  {items.title[item]:<40} {items.country[item]:<14} {shares.idxmax()} ({shares.max():+.2f})")

@@ -202,9 +202,7 @@ def _checked_ids(ids: ArrayLike | None, n: int, name: str, what: str) -> NDArray
     return array
 
 
-def _encode(
-    values: pd.Series[Any], ids: ArrayLike | None, what: str
-) -> tuple[NDArray[np.intp], NDArray[Any]]:
+def _encode(values: pd.Series[Any], ids: ArrayLike | None, what: str) -> tuple[NDArray[np.intp], NDArray[Any]]:
     if values.isna().any():
         raise ValueError(f"{int(values.isna().sum())} interactions have no {what} id. Drop them first.")
     known = np.unique(values.to_numpy()) if ids is None else np.asarray(ids)

@@ -34,11 +34,14 @@ def test_a_column_transformer_writes_blocks():
     frame = pd.DataFrame({"x": [1.0, 2], "y": [1.0, 3], "z": [1.0, 4]})
     columns = ColumnTransformer([("image", StandardScaler(), ["x", "y"]), ("text", StandardScaler(), ["z"])])
     assert block_columns(columns.fit(frame).get_feature_names_out()) == {
-        "image": slice(0, 2), "text": slice(2, 3),
+        "image": slice(0, 2),
+        "text": slice(2, 3),
     }
 
 
-@given(st.dictionaries(st.text("abc_", min_size=1).filter(lambda s: "__" not in s + "_" and s != "_"), st.integers(1, 5)))
+@given(
+    st.dictionaries(st.text("abc_", min_size=1).filter(lambda s: "__" not in s + "_" and s != "_"), st.integers(1, 5))
+)
 def test_names_and_columns_are_inverse(widths):
     names = [name for block, n in widths.items() for name in block_names(block, n)]
     assert {block: width(columns) for block, columns in block_columns(names).items()} == widths

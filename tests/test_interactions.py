@@ -39,8 +39,18 @@ def test_a_copy_shares_no_memory(Y):
 @pytest.mark.parametrize(
     "key",
     [
-        [2, 0], np.array([2, 0]), np.array([True, False, True]), slice(1, None), slice(None, None, -1), [],
-        (slice(None), [3, 1]), ([0, 2], slice(1, 3)), np.ix_([0, 2], [1]), ..., (..., slice(2)), ([1], ...),
+        [2, 0],
+        np.array([2, 0]),
+        np.array([True, False, True]),
+        slice(1, None),
+        slice(None, None, -1),
+        [],
+        (slice(None), [3, 1]),
+        ([0, 2], slice(1, 3)),
+        np.ix_([0, 2], [1]),
+        ...,
+        (..., slice(2)),
+        ([1], ...),
         (slice(None), np.array([True, False, False, True])),
     ],
     ids=str,
@@ -55,9 +65,7 @@ def test_selecting_selects_the_ids_alike(Y, key):
     assert (len(out.item_ids), len(out.user_ids)) == out.shape
 
 
-@pytest.mark.parametrize(
-    "key", [0, -1, (0, slice(None)), (slice(None), 0), (0, 0), ([0, 1], [0, 1])], ids=str
-)
+@pytest.mark.parametrize("key", [0, -1, (0, slice(None)), (slice(None), 0), (0, 0), ([0, 1], [0, 1])], ids=str)
 def test_selecting_a_vector_or_a_value_works_as_in_scipy(Y, key):
     def selected(matrix):
         try:
@@ -76,9 +84,19 @@ def test_a_sparse_mask_selects_values_as_in_scipy(Y):
 @pytest.mark.parametrize(
     "operation",
     [
-        lambda Y: Y + Y, lambda Y: 2 * Y, lambda Y: Y.T, lambda Y: Y @ Y.T, lambda Y: Y > 0, abs,
-        lambda Y: Y.astype(int), lambda Y: Y.multiply(Y), lambda Y: Y.maximum(2 * Y), lambda Y: Y.tocsc(),
-        lambda Y: sparse.vstack([Y, Y]), lambda Y: sparse.hstack([Y, Y]), lambda Y: Y.reshape(4, 3),
+        lambda Y: Y + Y,
+        lambda Y: 2 * Y,
+        lambda Y: Y.T,
+        lambda Y: Y @ Y.T,
+        lambda Y: Y > 0,
+        abs,
+        lambda Y: Y.astype(int),
+        lambda Y: Y.multiply(Y),
+        lambda Y: Y.maximum(2 * Y),
+        lambda Y: Y.tocsc(),
+        lambda Y: sparse.vstack([Y, Y]),
+        lambda Y: sparse.hstack([Y, Y]),
+        lambda Y: Y.reshape(4, 3),
     ],
 )
 def test_other_operations_are_those_of_scipy_without_ids(Y, operation):

@@ -14,9 +14,18 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = {
-    "title": "title", "text": "text", "Type": "type", "Elaborate": "elaborate", "Grapes": "grapes",
-    "Harmonize": "harmonize", "ABV": "abv", "Body": "body", "Acidity": "acidity", "Country": "country",
-    "RegionName": "region", "WineryName": "winery",
+    "title": "title",
+    "text": "text",
+    "Type": "type",
+    "Elaborate": "elaborate",
+    "Grapes": "grapes",
+    "Harmonize": "harmonize",
+    "ABV": "abv",
+    "Body": "body",
+    "Acidity": "acidity",
+    "Country": "country",
+    "RegionName": "region",
+    "WineryName": "winery",
 }
 LISTS = ["grapes", "harmonize"]
 SEPARATOR = "|"

@@ -103,7 +103,9 @@ class PopularityOfNeighbours(_SameForAll):
     array([[3., 3., 3.]])
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"n_neighbors": [Interval(Integral, 1, None, closed="left")]}
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")]
+    }
 
     def __init__(self, n_neighbors: int = 10) -> None:
         self.n_neighbors = n_neighbors

@@ -105,18 +105,14 @@ def make_modalities(
         _view(np.hstack([s, p]), width, kind, noise, rng).astype(dtype, copy=False)
         for s, p, width in zip(shown, private, feature_widths, strict=True)
     ]
-    return Bunch(
-        X_img=views[0], X_txt=views[1], shared=shown[1], private_img=private[0], private_txt=private[1]
-    )
+    return Bunch(X_img=views[0], X_txt=views[1], shared=shown[1], private_img=private[0], private_txt=private[1])
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _view(
-    factors: NDArray[np.float64], n_features: int, kind: Kind, noise: float, rng: Any
-) -> NDArray[np.float64]:
+def _view(factors: NDArray[np.float64], n_features: int, kind: Kind, noise: float, rng: Any) -> NDArray[np.float64]:
     n_samples, n_factors = factors.shape
     x: NDArray[np.float64]
     if kind in {"linear", "quadratic"}:

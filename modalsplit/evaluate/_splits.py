@@ -72,9 +72,7 @@ def split_interactions(
     return tuple(_part(Y, taken, part_of == part) for part in range(len(shares)))
 
 
-def hold_out_items(
-    Y: Any, share: float = 0.1, *, random_state: int | np.random.RandomState | None = None
-) -> Fold:
+def hold_out_items(Y: Any, share: float = 0.1, *, random_state: int | np.random.RandomState | None = None) -> Fold:
     """Hold out whole items at random: item cold start.
 
     Train on the warm rows of items and interactions; score the cold rows from their content alone.
@@ -206,9 +204,7 @@ def _shuffled_places(users: NDArray[Any], n_users: int, rng: Any) -> NDArray[np.
 def _part(Y: Any, taken: sparse.coo_array, chosen: NDArray[np.bool_]) -> Interactions:
     """Keep the chosen interactions, and the ids of Y."""
     part = sparse.coo_array((taken.data[chosen], (taken.row[chosen], taken.col[chosen])), shape=taken.shape)
-    return Interactions(
-        part, item_ids=getattr(Y, "item_ids", None), user_ids=getattr(Y, "user_ids", None)
-    )
+    return Interactions(part, item_ids=getattr(Y, "item_ids", None), user_ids=getattr(Y, "user_ids", None))
 
 
 def _entries(Y: Any) -> sparse.coo_array:

@@ -123,17 +123,13 @@ class _PictureFeaturizer(ItemFeaturizer):
         from tqdm import tqdm
 
         rows = [row for row, item in enumerate(items) if not is_missing(item)]
-        with tqdm(
-            total=len(rows), desc=type(self).__name__, unit="picture", disable=self.verbose <= 0
-        ) as bar:
+        with tqdm(total=len(rows), desc=type(self).__name__, unit="picture", disable=self.verbose <= 0) as bar:
             for start in range(0, len(rows), self.batch_size):
                 batch = rows[start : start + self.batch_size]
                 yield batch
                 bar.update(len(batch))
 
-    def _read(
-        self, rows: Sequence[int], items: Sequence[Any], labels: Sequence[Any]
-    ) -> Iterator[tuple[int, Image]]:
+    def _read(self, rows: Sequence[int], items: Sequence[Any], labels: Sequence[Any]) -> Iterator[tuple[int, Image]]:
         """Decode one picture after the other; those that cannot be read are noted and left out."""
         for row in rows:
             try:

@@ -235,9 +235,7 @@ class GloveFeaturizer(ItemFeaturizer):
         check_choice("pooling", self.pooling, _POOLINGS)
         if self.n_words is not None:
             check_scalar(self.n_words, "n_words", (int, np.integer), min_val=1)
-        check_scalar(
-            self.sif_smoothing, "sif_smoothing", (int, float), min_val=0, include_boundaries="neither"
-        )
+        check_scalar(self.sif_smoothing, "sif_smoothing", (int, float), min_val=0, include_boundaries="neither")
         check_scalar(self.sif_components, "sif_components", (int, np.integer), min_val=0)
 
     def _load(self) -> WordVectors:
@@ -287,8 +285,7 @@ def _text(item: Any, label: Any) -> str:
     if is_missing(item):
         return ""
     raise TypeError(
-        f"Item {label!r} is no text but a {type(item).__name__}: {item!r:.40}. "
-        "Convert the column with astype(str)."
+        f"Item {label!r} is no text but a {type(item).__name__}: {item!r:.40}. Convert the column with astype(str)."
     )
 
 

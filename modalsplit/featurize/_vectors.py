@@ -82,8 +82,7 @@ def _from_keyed_vectors(vectors: Any, name: str) -> WordVectors:
     if not hasattr(vectors, "key_to_index") or not hasattr(vectors, "vectors"):
         hint = " Pass its .wv." if hasattr(vectors, "wv") else ""
         raise TypeError(
-            f"{name} must be gensim KeyedVectors or a file of word vectors, but it is a "
-            f"{type(vectors).__name__}.{hint}"
+            f"{name} must be gensim KeyedVectors or a file of word vectors, but it is a {type(vectors).__name__}.{hint}"
         )
     return WordVectors(vectors.key_to_index, vectors.vectors)
 
@@ -115,17 +114,13 @@ def _read_text(path: Path) -> WordVectors:
             n_dimensions = n_dimensions or fields.count(b" ")
             word, vector = _parse(fields, n_dimensions, f"{path}, line {n}")
             if word in rows:
-                raise ValueError(
-                    f"{path}, line {n}: the word {word!r} is there twice. Remove one of the two lines."
-                )
+                raise ValueError(f"{path}, line {n}: the word {word!r} is there twice. Remove one of the two lines.")
             rows[word] = len(rows)
             numbers += vector
     if not rows:
         raise ValueError(f"{path} is empty: it holds no word vectors.")
     if promised not in (None, len(rows)):
-        raise ValueError(
-            f"{path} holds {len(rows)} words, but its first line promises {promised}: it is cut off."
-        )
+        raise ValueError(f"{path} holds {len(rows)} words, but its first line promises {promised}: it is cut off.")
     matrix = np.frombuffer(numbers, dtype=np.float32).reshape(len(rows), n_dimensions)
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():

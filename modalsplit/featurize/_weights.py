@@ -137,9 +137,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         If it holds anything else.
     """
     if not path.is_file():
-        raise FileNotFoundError(
-            f'weights must be "DEFAULT" or the path of a file, but there is no file {str(path)!r}.'
-        )
+        raise FileNotFoundError(f'weights must be "DEFAULT" or the path of a file, but there is no file {str(path)!r}.')
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error class of its own
@@ -187,9 +185,7 @@ def _vgg19(layer: str) -> tuple[nn.Module, set[str]]:
     return nn.Sequential(OrderedDict(parts)), set(whole.state_dict())
 
 
-def _check_entries(
-    state: Mapping[str, Tensor], needed: Mapping[str, Any], known: set[str], path: Path
-) -> None:
+def _check_entries(state: Mapping[str, Tensor], needed: Mapping[str, Any], known: set[str], path: Path) -> None:
     missing = [name for name in needed if name not in state]
     unknown = [name for name in state if name not in known]
     misfit = [name for name in needed if name in state and state[name].shape != needed[name].shape]

@@ -18,9 +18,7 @@ class Items(NamedTuple):
     bias: Float[Tensor, " N"]
 
 
-def attend(
-    agreement: Float[Tensor, "*rows M"], present: Bool[Tensor, "*rows M"]
-) -> Float[Tensor, "*rows M"]:
+def attend(agreement: Float[Tensor, "*rows M"], present: Bool[Tensor, "*rows M"]) -> Float[Tensor, "*rows M"]:
     """Share attention among the parts that are there.
 
     Parameters

@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
-from modalsplit.nn._attention import Attention, Items, pair_attention, score
+from modalsplit.nn import Attention, Items, pair_attention, score
 from modalsplit.recommend._base import BLOCK_BYTES, Floats, Recommender
 from modalsplit.recommend._batches import Sampling, with_parts_fused
 from modalsplit.recommend._fitting import Fitting, Learned, as_items, moved, stand_in, sums_of_history
@@ -319,13 +319,12 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         of_parts = (weights * torch.einsum("nd,nmd->nm", users, items.parts))[0]
         own = (users * items.embedding).sum()
         return pd.Series(
-            [float(own), *of_parts.tolist(), float(items.bias)], index=["item", *self.part_names_, "bias"],
+            [float(own), *of_parts.tolist(), float(items.bias)],
+            index=["item", *self.part_names_, "bias"],
             name=f"score of {item!r} for {user!r}",
         )
 
-    def attention_weights(
-        self, X: Any, users: Any = None, *, item_ids: ArrayLike | None = None
-    ) -> NDArray[np.float32]:
+    def attention_weights(self, X: Any, users: Any = None, *, item_ids: ArrayLike | None = None) -> NDArray[np.float32]:
         """Say how much attention each part of each item gets.
 
         Parameters
@@ -432,7 +431,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
         known = np.isin(rows, self.trained_)
         items = Learned(self.item_embeddings_[rows], self.item_bias_[rows], parts, present)
-        stand_in(items, np.flatnonzero(~known), self._learned().of(self.trained_), self.n_neighbors)
+        trained = self._learned().of(self.trained_)
+        stand_in(items, np.flatnonzero(~known), trained, self.part_scales_, self.n_neighbors)
         return as_items(items, self.part_maps_)
 
     def _learned(self) -> Learned:

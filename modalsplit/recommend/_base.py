@@ -126,7 +126,10 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     def _check_rows(self, X: Any, *, reset: bool = False) -> Floats:
         allow_nan = self.__sklearn_tags__().input_tags.allow_nan
         features: Floats = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32],
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan" if allow_nan else True,
         )
         return features
@@ -179,9 +182,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         """
         return self.decision_function(X, item_ids=item_ids)
 
-    def score(
-        self, X: Any, y: Any, sample_weight: None = None, *, item_ids: ArrayLike | None = None
-    ) -> float:
+    def score(self, X: Any, y: Any, sample_weight: None = None, *, item_ids: ArrayLike | None = None) -> float:
         """Measure the ranking of the rows of X for each user, by NDCG@10.
 
         What a user took in training is not masked: to judge interactions that were split, mask them with

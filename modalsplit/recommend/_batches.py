@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.nn.functional import embedding as read
 from torch.nn.functional import embedding_bag
 
-from modalsplit.nn._attention import Attention, Items, fuse, item_attention, score, score_pairs
-from modalsplit.nn._ranker import AttentiveRanker
-from modalsplit.nn._ranking import LOSSES
+from modalsplit.nn import LOSSES, Attention, AttentiveRanker, Items, fuse, item_attention, score, score_pairs
 from modalsplit.recommend._negatives import TakenItems
 
 Sampling = Literal["users", "interactions"]
@@ -67,9 +65,7 @@ class Batches:
             return Batch(chosen, *self.taken.of(chosen), self._shared())
         owner, item = self.taken.users[chosen], self.taken.items[chosen]
         users, row = torch.unique(owner, return_inverse=True)
-        return Batch(
-            users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator)
-        )
+        return Batch(users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator))
 
     def _shared(self) -> Tensor:
         n_items, device = self.taken.n_items, self.taken.items.device
@@ -95,9 +91,7 @@ class BatchLoss:
         Weight of the mean squared norm of user vectors and of item vectors.
     """
 
-    def __init__(
-        self, ranker: AttentiveRanker, batches: Batches, attention: Attention, loss: str, l2: float
-    ) -> None:
+    def __init__(self, ranker: AttentiveRanker, batches: Batches, attention: Attention, loss: str, l2: float) -> None:
         self.ranker, self.batches = ranker, batches
         self.attention, self.loss, self.l2 = attention, LOSSES[loss], l2
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modalsplit.evaluate import ndcg_at_k
-from modalsplit.nn._attention import Attention, Items, move_common, score
-from modalsplit.nn._ranker import AttentiveRanker
+from modalsplit.nn import Attention, AttentiveRanker, Items, move_common, score
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss, with_parts_fused
 from modalsplit.recommend._negatives import TakenItems
 from modalsplit.training import minimise
@@ -133,7 +132,7 @@ class Fitting:
         bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
         cold = np.setdiff1d(np.arange(n_items), self.warm)
         every = Learned(embedding, bias, parts, self.present.copy())
-        stand_in(every, cold, every.of(self.warm), self.params.n_neighbors)
+        stand_in(every, cold, every.of(self.warm), _array(ranker.scale), self.params.n_neighbors)
         items = as_items(every, maps)
         history = None
         if ranker.history:
@@ -184,11 +183,15 @@ class Fitting:
         history = params.users == "history"
         n_lending = len(self.warm) if history else self.taken.counts.shape[0]
         return AttentiveRanker(
-            self._tensor(parts), torch.as_tensor(present, device=self.device), self._tensor(scale),
+            self._tensor(parts),
+            torch.as_tensor(present, device=self.device),
+            self._tensor(scale),
             pairs if params.fine_tune else [],
-            self._start(len(self.warm), n_components), self._start(n_lending, n_components),
+            self._start(len(self.warm), n_components),
+            self._start(n_lending, n_components),
             self._log_popularity() if params.item_bias else None,
-            history=history, projection=params.projection,
+            history=history,
+            projection=params.projection,
         )
 
     def _start(self, n: int, n_components: int) -> Tensor:
@@ -234,7 +237,8 @@ class Fitting:
         items = with_parts_fused(every, attention)
         values = ndcg_at_k(
             lambda at: score(users[torch.as_tensor(at, device=self.device)], items, attention).cpu().numpy(),
-            self.held_out[:, self.warm].T, seen=self.train.T,
+            self.held_out[:, self.warm].T,
+            seen=self.train.T,
         )
         return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
@@ -283,7 +287,7 @@ class Learned(NamedTuple):
         return Learned(self.embedding[rows], self.bias[rows], self.parts[rows], self.present[rows])
 
 
-def stand_in(items: Learned, cold: NDArray[np.intp], trained: Learned, n_neighbors: int) -> None:
+def stand_in(items: Learned, cold: NDArray[np.intp], trained: Learned, scales: Floats, n_neighbors: int) -> None:
     """Let cold items take what is known of the trained items that are most like them in content.
 
     Their own parts only choose the neighbours. Maps that were trained on few items fit those items too well
@@ -298,12 +302,16 @@ def stand_in(items: Learned, cold: NDArray[np.intp], trained: Learned, n_neighbo
         Rows of the cold items.
     trained : Learned
         Items to learn from.
+    scales : ndarray of shape (n_parts,)
+        What the parts were multiplied by. Likeness is judged without them: the size of a part says how much it
+        tells apart, and a part of four directions must not count as much as one of sixty.
     n_neighbors : int
         How many neighbours an item has.
     """
+    sizes = np.where(scales > 0, scales, 1)[:, None]
     k, most = min(n_neighbors, len(trained.bias)), max(1, 2**23 // len(trained.bias))
     for rows in np.array_split(cold, -(-len(cold) // most)) if len(cold) else []:
-        cosines = _cosines(items.parts[rows], trained.parts)
+        cosines = _cosines(items.parts[rows] / sizes, trained.parts / sizes)
         near = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
         weights = np.take_along_axis(cosines, near, axis=1).clip(min=0) ** 3
         says_nothing = weights.sum(axis=1) == 0

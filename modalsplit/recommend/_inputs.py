@@ -60,8 +60,13 @@ def read_interactions(y: Any, item_ids: ArrayLike | None = None) -> Taken:
 def _numeric(y: Any) -> Any:
     try:
         return check_array(
-            y, accept_sparse="coo", ensure_2d=False, ensure_min_samples=0, ensure_min_features=0,
-            input_name="y", dtype="numeric",
+            y,
+            accept_sparse="coo",
+            ensure_2d=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name="y",
+            dtype="numeric",
         )
     except (TypeError, ValueError) as error:
         if "NaN" in str(error) or "infinity" in str(error):
@@ -202,8 +207,7 @@ def unique(ids: Ids | None, what: str) -> pd.Index | None:
     index = pd.Index(ids)
     if index.has_duplicates:
         raise ValueError(
-            f"{what} ids must be unique, but {index[index.duplicated()][0]!r} occurs more than once among "
-            f"{len(index)}."
+            f"{what} ids must be unique, but {index[index.duplicated()][0]!r} occurs more than once among {len(index)}."
         )
     return index
 

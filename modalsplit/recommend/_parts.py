@@ -88,9 +88,7 @@ def _named_parts(named: dict[str, Any], n_columns: int) -> PartColumns:
 def _counted_parts(n_columns: int, blocks: Any) -> PartColumns:
     n_blocks = (4 if n_columns % 4 == 0 else 1) if blocks == "auto" else blocks
     if n_columns % n_blocks:
-        raise ValueError(
-            f"X has {n_columns} columns, which blocks={n_blocks} does not divide into equal blocks."
-        )
+        raise ValueError(f"X has {n_columns} columns, which blocks={n_blocks} does not divide into equal blocks.")
     names = ENCODER_ORDER if n_blocks == 4 else tuple(f"block{block}" for block in range(n_blocks))
     return PartColumns(names, np.arange(n_columns).reshape(n_blocks, -1))
 

@@ -129,7 +129,11 @@ def test_l2_can_be_tuned_by_folds_of_interactions(shop):
     X, Y = shop
     stacked, stacked_Y, cv = warm_start_folds(X, Y, n_splits=3, random_state=0)
     search = GridSearchCV(
-        EASE(), {"l2": [1.0, 100.0]}, cv=cv, refit=False, error_score="raise",
+        EASE(),
+        {"l2": [1.0, 100.0]},
+        cv=cv,
+        refit=False,
+        error_score="raise",
         scoring=ndcg_at(3, exclude_seen=True),
     ).fit(stacked, stacked_Y)
     assert (search.cv_results_["mean_test_score"] > 0.3).all()

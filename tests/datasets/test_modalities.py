@@ -16,7 +16,11 @@ def readable(X, factors):
 def test_shapes_are_those_asked_for(kind):
     data = make_modalities(50, kind=kind, n_shared=3, n_private=(2, 5), n_features=(20, 10), random_state=0)
     assert [data[name].shape for name in ("X_img", "X_txt", "shared", "private_img", "private_txt")] == [
-        (50, 20), (50, 10), (50, 3), (50, 2), (50, 5),
+        (50, 20),
+        (50, 10),
+        (50, 3),
+        (50, 2),
+        (50, 5),
     ]
 
 

@@ -26,8 +26,18 @@ def test_items_are_known_by_string_ids_and_have_the_documented_columns(wines):
     assert wines.items.index.is_unique
     assert all(isinstance(item_id, str) for item_id in wines.items.index)
     assert wines.items.columns.tolist() == [
-        "title", "text", "type", "elaborate", "grapes", "harmonize", "abv", "body", "acidity", "country",
-        "region", "winery",
+        "title",
+        "text",
+        "type",
+        "elaborate",
+        "grapes",
+        "harmonize",
+        "abv",
+        "body",
+        "acidity",
+        "country",
+        "region",
+        "winery",
     ]
     assert not wines.items.isna().any(axis=None)
     assert wines.items["abv"].between(0, 100).all()

@@ -15,7 +15,8 @@ def parts():
     rng = np.random.default_rng(0)
     Y = Interactions(
         rng.random((50, 80)) < 0.2,
-        item_ids=[f"i{i}" for i in range(50)], user_ids=[f"u{u}" for u in range(80)],
+        item_ids=[f"i{i}" for i in range(50)],
+        user_ids=[f"u{u}" for u in range(80)],
     )
     return split_interactions(Y, random_state=0)
 

@@ -166,7 +166,7 @@ def test_permuting_items_and_users_and_rescaling_scores_change_nothing(seed):
     items, users = rng.permutation(12), rng.permutation(4)
     for metric in (recall_at_k, ndcg_at_k):
         expected = metric(scores, held_out, 3)[users]
-        changed = (2.0 ** scores)[items][:, users]
+        changed = (2.0**scores)[items][:, users]
         np.testing.assert_allclose(metric(changed, held_out[items][:, users], 3), expected)
 
 

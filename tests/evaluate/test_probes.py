@@ -69,9 +69,7 @@ def test_a_part_of_rounding_error_counts_as_zero(data, private):
 def test_scale_and_offset_of_a_part_do_not_matter(data, private, factor):
     common = (data.X_img, data.X_txt)
     plain = score(common, private, data, private)
-    changed = score(
-        [factor * c + 3 * factor for c in common], [factor * p for p in private], data, private
-    )
+    changed = score([factor * c + 3 * factor for c in common], [factor * p for p in private], data, private)
     np.testing.assert_allclose(changed, plain, atol=1e-6)
 
 

@@ -90,16 +90,20 @@ def test_grid_search_over_interactions_finds_the_better_column_and_masks_trainin
     pipe = make_pipeline(StandardScaler(), Taste()).set_output(transform="pandas")
     found = {
         masked: GridSearchCV(
-            pipe, {"taste__column": [0, 1]}, cv=cv, refit=False, error_score="raise",
+            pipe,
+            {"taste__column": [0, 1]},
+            cv=cv,
+            refit=False,
+            error_score="raise",
             scoring=ndcg_at(5, exclude_seen=masked),
-        ).fit(X2, Y2).cv_results_["mean_test_score"]
+        )
+        .fit(X2, Y2)
+        .cv_results_["mean_test_score"]
         for masked in (True, False)
     }
     assert found[True][1] > found[True][0]
     assert found[True][1] > found[False][1]
-    expected = [
-        ndcg_at_k(np.repeat(X[[1]], 40, axis=1), Y2[test], 5, seen=Y2[train]) for train, test in cv
-    ]
+    expected = [ndcg_at_k(np.repeat(X[[1]], 40, axis=1), Y2[test], 5, seen=Y2[train]) for train, test in cv]
     assert found[True][1] == pytest.approx(np.mean([np.nanmean(fold) for fold in expected]))
 
 

@@ -33,9 +33,7 @@ def photos():
     """Five pictures of different shapes, smooth enough to survive a resize."""
     rng = np.random.default_rng(0)
     return [
-        Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.BICUBIC
-        )
+        Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
         for size in [(300, 260), (256, 256), (260, 400), (64, 48), (500, 300)]
     ]
 

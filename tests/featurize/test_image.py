@@ -135,9 +135,7 @@ def test_a_missing_picture_is_a_row_of_nan_without_a_warning(featurizer, photos)
 
 def test_unreadable_pictures_are_counted_in_one_warning_and_listed(featurizer, photos):
     column = pd.Series([photos[0], "gone.jpg", b"junk"], index=["A1", "A2", "A3"])
-    with pytest.warns(
-        UserWarning, match=r"2 of 3 pictures could not be read.*'A2': FileNotFoundError"
-    ) as caught:
+    with pytest.warns(UserWarning, match=r"2 of 3 pictures could not be read.*'A2': FileNotFoundError") as caught:
         features = featurizer.fit_transform(column)
     assert len(caught) == 1
     assert_array_equal(np.isnan(features).all(axis=1), [False, True, True])
@@ -254,12 +252,8 @@ def test_progress_is_shown_on_request_only(featurizer, photos, capsys):
 
 
 def test_a_table_of_raw_items_becomes_named_blocks_with_its_index(featurizer, photos, glove_text):
-    items = pd.DataFrame(
-        {"image": [*photos[:2], None], "text": ["red wine", None, "wine"]}, index=["A1", "A2", "A3"]
-    )
-    columns = ColumnTransformer(
-        [("image", featurizer, "image"), ("text", GloveFeaturizer(glove_text), ["text"])]
-    )
+    items = pd.DataFrame({"image": [*photos[:2], None], "text": ["red wine", None, "wine"]}, index=["A1", "A2", "A3"])
+    columns = ColumnTransformer([("image", featurizer, "image"), ("text", GloveFeaturizer(glove_text), ["text"])])
     plain = columns.fit_transform(items)
     assert (plain.shape, plain.dtype) == ((3, 9), np.float32)
     table = columns.set_output(transform="pandas").fit_transform(items)

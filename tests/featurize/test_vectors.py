@@ -120,9 +120,7 @@ def downloader(monkeypatch):
 
 def test_none_reads_what_gensim_downloads(downloader, write):
     path = write("red 1 2\n")
-    downloader.load = lambda name, return_path: (
-        str(path) if name == _vectors.DOWNLOAD and return_path else None
-    )
+    downloader.load = lambda name, return_path: str(path) if name == _vectors.DOWNLOAD and return_path else None
     assert list(load_vectors(None).rows) == ["red"]
 
 

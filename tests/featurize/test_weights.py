@@ -47,9 +47,7 @@ def test_every_layer_loads_from_the_same_file(state, tmp_path):
         lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {name: tensor for name, tensor in state.items() if not name.startswith("classifier.6")},
-        lambda state: (
-            state | {"classifier.6.weight": torch.zeros(7, 4096), "classifier.6.bias": torch.zeros(7)}
-        ),
+        lambda state: state | {"classifier.6.weight": torch.zeros(7, 4096), "classifier.6.bias": torch.zeros(7)},
     ],
     ids=["DataParallel", "checkpoint", "no last layer", "other last layer"],
 )
@@ -72,17 +70,13 @@ def test_half_precision_on_disk_is_computed_in_float32(state, tmp_path):
 @pytest.mark.parametrize(("constructor", "complaint"), [(vgg16, "lacks"), (vgg19_bn, "unknown")])
 def test_another_network_is_refused(constructor, complaint, tmp_path):
     path = saved(flat_state(on_meta(constructor)), tmp_path)
-    with pytest.raises(
-        ValueError, match=f"does not hold the weights of torchvision's VGG19: it .*{complaint}"
-    ):
+    with pytest.raises(ValueError, match=f"does not hold the weights of torchvision's VGG19: it .*{complaint}"):
         load_vgg19(path, "fc7")
 
 
 def test_a_wrong_shape_is_named(state, tmp_path):
     state["features.0.weight"] = torch.zeros(64, 1, 3, 3)
-    with pytest.raises(
-        ValueError, match=r"'features.0.weight' of shape \(64, 1, 3, 3\), not \(64, 3, 3, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"'features.0.weight' of shape \(64, 1, 3, 3\), not \(64, 3, 3, 3\)"):
         load_vgg19(saved(state, tmp_path), "fc7")
 
 

@@ -104,9 +104,7 @@ def test_a_delta_of_zero_leaves_the_parts_alone():
 
 
 def test_no_parts_at_all_leave_the_free_embedding():
-    items = Items(
-        torch.randn(3, 2), torch.zeros(3, 0, 2), torch.zeros(3, 0, dtype=torch.bool), torch.zeros(3)
-    )
+    items = Items(torch.randn(3, 2), torch.zeros(3, 0, 2), torch.zeros(3, 0, dtype=torch.bool), torch.zeros(3))
     users = torch.randn(4, 2)
     torch.testing.assert_close(score(users, items, "item"), users @ items.embedding.T)
     torch.testing.assert_close(score(users, items, "user"), users @ items.embedding.T)

@@ -40,7 +40,9 @@ def test_common_part_is_the_extractor_of_the_primitive_and_specific_the_rest_equ
     extractor = Affine(torch.zeros(4), torch.randn(4, 4, generator=rng))
     common, specific = Branch(primitive, extractor)(x)
     for i in range(5):
-        e = [sum(float(x[i, k] - primitive.mean[k]) * float(primitive.weight[k, j]) for k in range(3)) for j in range(4)]
+        e = [
+            sum(float(x[i, k] - primitive.mean[k]) * float(primitive.weight[k, j]) for k in range(3)) for j in range(4)
+        ]
         c = [sum(e[k] * float(extractor.weight[k, j]) for k in range(4)) for j in range(4)]
         assert common[i].tolist() == pytest.approx(c, rel=1e-4, abs=1e-5)
         assert specific[i].tolist() == pytest.approx([a - b for a, b in zip(e, c, strict=True)], rel=1e-4, abs=1e-5)

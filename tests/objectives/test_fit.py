@@ -11,9 +11,7 @@ from modalsplit.objectives._closed_form import Verdict, common_rank, is_better
 
 
 def planted(kind, noise=0.1, seed=0, n=2000):
-    return make_modalities(
-        n, kind=kind, n_shared=4, n_private=4, n_features=(80, 60), noise=noise, random_state=seed
-    )
+    return make_modalities(n, kind=kind, n_shared=4, n_private=4, n_features=(80, 60), noise=noise, random_state=seed)
 
 
 def settings(seed=0, **changes):
@@ -33,9 +31,7 @@ def parts_of(fitted, data):
 
 def score(fitted, data):
     common, specific = parts_of(fitted, data)
-    return disentanglement_score(
-        common, specific, data.shared, (data.private_img, data.private_txt), random_state=0
-    )
+    return disentanglement_score(common, specific, data.shared, (data.private_img, data.private_txt), random_state=0)
 
 
 def test_closed_form_recovers_linear_factors_and_their_number():

@@ -13,6 +13,4 @@ def items():
 
 @pytest.fixture
 def taken(items):
-    return Interactions(
-        checkerboard(), item_ids=items.index, user_ids=[f"user{column}" for column in range(40)]
-    )
+    return Interactions(checkerboard(), item_ids=items.index, user_ids=[f"user{column}" for column in range(40)])

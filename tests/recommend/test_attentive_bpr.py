@@ -15,8 +15,16 @@ from modalsplit import Interactions
 from modalsplit.recommend import AttentiveBPR
 
 PAPER = {
-    "loss": "bpr", "users": "embedding", "projection": False, "item_bias": False, "fine_tune": True,
-    "init": "uniform", "sampling": "interactions", "n_negatives": 1, "decay": False, "l2": 0.0,
+    "loss": "bpr",
+    "users": "embedding",
+    "projection": False,
+    "item_bias": False,
+    "fine_tune": True,
+    "init": "uniform",
+    "sampling": "interactions",
+    "n_negatives": 1,
+    "decay": False,
+    "l2": 0.0,
     "batch_size": 100,
 }
 QUICK = {"random_state": 0, "batch_size": 20, "learning_rate": 2e-2, "max_epochs": 40}
@@ -269,7 +277,9 @@ BAD = {
     "blocks do not divide": (lambda X: X.to_numpy(), {"blocks": 3}, "16 columns, which blocks=3"),
     "no such part": (lambda X: X.iloc[:, :8], {"parts": "specific"}, r"the blocks here are \['image_common'"),
     "components without projection": (
-        lambda X: X, {"n_components": 7, "projection": False}, "n_components=7, but a part has 4 columns"
+        lambda X: X,
+        {"n_components": 7, "projection": False},
+        "n_components=7, but a part has 4 columns",
     ),
     "infinity": (lambda X: X.abs() * np.inf, {}, "infinity"),
 }
@@ -284,7 +294,9 @@ def test_bad_input_is_refused_with_the_reason(items, taken, case):
 
 def test_methods_need_a_fit(items):
     for call in (
-        lambda m: m.explain(0, 0), lambda m: m.attention_weights(items), lambda m: m.fold_in(np.ones((40, 1)))
+        lambda m: m.explain(0, 0),
+        lambda m: m.attention_weights(items),
+        lambda m: m.fold_in(np.ones((40, 1))),
     ):
         with pytest.raises(NotFittedError):
             call(AttentiveBPR())

@@ -21,9 +21,15 @@ def ranker(history, projection):
     torch.manual_seed(0)
     present = torch.ones(N_ITEMS, N_PARTS, dtype=torch.bool)
     made = AttentiveRanker(
-        torch.randn(N_ITEMS, N_PARTS, WIDTH), present, torch.rand(N_PARTS), [(0, 2), (1, 3)],
-        torch.randn(N_ITEMS, WIDTH), torch.randn(N_ITEMS if history else N_USERS, WIDTH), torch.randn(N_ITEMS),
-        history=history, projection=projection,
+        torch.randn(N_ITEMS, N_PARTS, WIDTH),
+        present,
+        torch.rand(N_PARTS),
+        [(0, 2), (1, 3)],
+        torch.randn(N_ITEMS, WIDTH),
+        torch.randn(N_ITEMS if history else N_USERS, WIDTH),
+        torch.randn(N_ITEMS),
+        history=history,
+        projection=projection,
     )
     with torch.no_grad():
         for parameter in made.parameters():

@@ -40,8 +40,11 @@ FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr"]
 def test_interactions_come_in_any_format(X, Y, form):
     dense = Y.toarray()
     forms = {
-        "dense": dense, "bool": dense > 0, "matrix": sparse.csr_matrix(dense),
-        "frame": pd.DataFrame(dense, index=X.index, columns=["ann", "bob", "cid"]), "list": dense.tolist(),
+        "dense": dense,
+        "bool": dense > 0,
+        "matrix": sparse.csr_matrix(dense),
+        "frame": pd.DataFrame(dense, index=X.index, columns=["ann", "bob", "cid"]),
+        "list": dense.tolist(),
     }
     y = forms[form] if form in forms else sparse.csr_array(dense).asformat(form)
     np.testing.assert_array_equal(Popular().fit(X, y).interactions_.toarray(), dense)
@@ -194,11 +197,10 @@ BAD_CALLS = {
     "k beyond the catalogue": (lambda model, X: model.recommend("ann", k=5), "k=5 must be between 1 and 4"),
     "k of zero": (lambda model, X: model.recommend("ann", k=0), "k=0 must be between 1 and 4"),
     "k beyond the others": (lambda model, X: model.similar_items("a", k=4), "k=4 must be between 1 and 3"),
-    "both kinds of users": (
-        lambda model, X: model.recommend("ann", k=1, interactions=np.ones((4, 1))), "not both"
-    ),
+    "both kinds of users": (lambda model, X: model.recommend("ann", k=1, interactions=np.ones((4, 1))), "not both"),
     "new users of other items": (
-        lambda model, X: model.recommend(k=1, interactions=np.ones((3, 1))), "3 rows, but the fitted catalogue"
+        lambda model, X: model.recommend(k=1, interactions=np.ones((3, 1))),
+        "3 rows, but the fitted catalogue",
     ),
     "weights": (lambda model, X: model.score(X, np.ones((4, 3)), [1, 1, 1, 1]), "sample_weight"),
     "other columns": (lambda model, X: model.predict(X.assign(g=0.0)), "feature"),

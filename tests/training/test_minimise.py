@@ -28,7 +28,11 @@ def test_a_short_last_batch_joins_the_one_before():
 def test_it_finds_the_minimum():
     weight, target = torch.zeros(10, requires_grad=True), torch.arange(10.0)
     history = minimise(
-        quadratic(weight, target), 10, [torch.optim.SGD([weight], 0.5)], batch_size=3, max_epochs=50,
+        quadratic(weight, target),
+        10,
+        [torch.optim.SGD([weight], 0.5)],
+        batch_size=3,
+        max_epochs=50,
         generator=generator(),
     )
     assert len(history) == 50
@@ -43,9 +47,7 @@ def test_records_are_means_over_samples_whatever_the_batches():
     def losses(batch):
         return {"loss": frozen.sum(), "value": values[batch].mean()}
 
-    history = minimise(
-        losses, 10, [torch.optim.SGD([frozen], 0.1)], batch_size=4, max_epochs=1, generator=generator()
-    )
+    history = minimise(losses, 10, [torch.optim.SGD([frozen], 0.1)], batch_size=4, max_epochs=1, generator=generator())
     assert [record["value"] for record in history] == [pytest.approx(4.5)]
 
 
@@ -58,8 +60,13 @@ def test_on_epoch_may_add_to_the_record_and_stop():
 
     epochs_seen = []
     history = minimise(
-        quadratic(weight, torch.ones(4)), 4, [torch.optim.SGD([weight], 0.1)], batch_size=2, max_epochs=9,
-        generator=generator(), on_epoch=on_epoch,
+        quadratic(weight, torch.ones(4)),
+        4,
+        [torch.optim.SGD([weight], 0.1)],
+        batch_size=2,
+        max_epochs=9,
+        generator=generator(),
+        on_epoch=on_epoch,
     )
     assert [record["seen"] for record in history] == [1.0] * 3
 
@@ -69,7 +76,12 @@ def test_schedules_step_after_every_batch():
     optimizer = torch.optim.SGD([weight], 1.0)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     minimise(
-        quadratic(weight, torch.ones(4)), 4, [optimizer], batch_size=2, max_epochs=2, generator=generator(),
+        quadratic(weight, torch.ones(4)),
+        4,
+        [optimizer],
+        batch_size=2,
+        max_epochs=2,
+        generator=generator(),
         schedulers=[schedule],
     )
     assert schedule.get_last_lr() == [0.5**4]
@@ -79,8 +91,12 @@ def test_a_loss_that_is_not_finite_is_an_error():
     weight = torch.ones(4, requires_grad=True)
     with pytest.raises(FloatingPointError, match=r"in epoch 1: .* Lower learning_rate"):
         minimise(
-            lambda batch: weight[batch].sum() * torch.inf, 4, [torch.optim.SGD([weight], 0.1)], batch_size=2,
-            max_epochs=9, generator=generator(),
+            lambda batch: weight[batch].sum() * torch.inf,
+            4,
+            [torch.optim.SGD([weight], 0.1)],
+            batch_size=2,
+            max_epochs=9,
+            generator=generator(),
         )
 
 
