@@ -49,15 +49,15 @@ class FeatureNetwork(nn.Module):
     scale : float
         Divides the input: its standard deviation.
     generator : torch.Generator
-        Draws the initial weights; the global generator is not used.
+        Draws the initial weights, on its own device; the global generator is not used.
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         self.n_in = n_in
         self.scale = scale
-        self.hidden = nn.utils.skip_init(nn.Linear, n_in, n_hidden)  # type: ignore[no-untyped-call]
-        self.out = nn.utils.skip_init(nn.Linear, n_hidden, n_out)  # type: ignore[no-untyped-call]
+        self.hidden = nn.utils.skip_init(nn.Linear, n_in, n_hidden, device=generator.device)  # type: ignore[no-untyped-call]
+        self.out = nn.utils.skip_init(nn.Linear, n_hidden, n_out, device=generator.device)  # type: ignore[no-untyped-call]
         for layer in (self.hidden, self.out):
             bound = layer.in_features**-0.5
             for parameter in layer.parameters():
