@@ -228,8 +228,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     References
     ----------
-    Han, Tan, Wang and He, Multimodal disentangled representation for recommendation with attentive
-    fusion (PAMD), WWW 2022, https://doi.org/10.1145/3485447.3512079.
+    T. Han, P. Wang, S. Niu, C. Li, "Modality matches modality: pretraining modality-disentangled item
+    representations for recommendation" (PAMD), WWW 2022, https://doi.org/10.1145/3485447.3512079.
 
     Examples
     --------
