@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from modalsplit import baselines, datasets, evaluate, testing
-    from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings
+    from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
     from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
     from modalsplit.interactions import Interactions
     from modalsplit.pipeline import make_pamd_pipeline
@@ -23,6 +23,7 @@ _HOME = {
     "ImageFeaturizer": "modalsplit.featurize",
     "Interactions": "modalsplit.interactions",
     "ModalityEmbeddings": "modalsplit.encoder",
+    "ModalityParts": "modalsplit.encoder",
     "Recommender": "modalsplit.recommend",
     "TfidfFeaturizer": "modalsplit.featurize",
     "VGG19Featurizer": "modalsplit.featurize",
@@ -37,6 +38,7 @@ __all__ = [
     "ImageFeaturizer",
     "Interactions",
     "ModalityEmbeddings",
+    "ModalityParts",
     "Recommender",
     "TfidfFeaturizer",
     "VGG19Featurizer",

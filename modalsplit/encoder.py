@@ -63,6 +63,30 @@ class ModalityEmbeddings(_Pair):
         return self.common, self.specific, self.imputed
 
 
+class ModalityParts(NamedTuple):
+    """The parts of every item, one matrix a modality.
+
+    Attributes
+    ----------
+    names : tuple of str of length n_modalities
+        The modalities.
+    views : tuple of (ndarray of shape (n_items, n_columns) or None)
+        Their features, as given; None for one that is not given.
+    common : tuple of ndarray of shape (n_items, n_components)
+        What a modality shares with another.
+    specific : tuple of ndarray of shape (n_items, n_components)
+        What it shares with none.
+    imputed : ndarray of bool of shape (n_items, n_modalities)
+        Which modality of which item was missing, so that its parts are not measured.
+    """
+
+    names: tuple[str, ...]
+    views: tuple[NDArray[Any] | None, ...]
+    common: tuple[NDArray[Any], ...]
+    specific: tuple[NDArray[Any], ...]
+    imputed: NDArray[np.bool_]
+
+
 class _TransformMethods:
     """Outside `TransformerMixin` on purpose: its automatic wrapper would mislabel named tuples."""
 
@@ -387,6 +411,26 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         """
         check_is_fitted(self, "module_")
         return ~present(self._views_to_transform(X, y))
+
+    def parts(self, X: Any = None, y: Any = None) -> ModalityParts:
+        """Split items, and return one matrix a part and modality, whatever `output` and ``set_output`` say.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_items, n_columns) or None
+            As for `transform`.
+        y : array-like of shape (n_items, n_columns_second), optional
+            As for `transform`.
+
+        Returns
+        -------
+        ModalityParts
+            Names, features, common and specific parts.
+        """
+        check_is_fitted(self, "module_")
+        views = self._views_to_transform(X, y)
+        common, specific, imputed = self._encode(views)
+        return ModalityParts(tuple(self.modality_names_), tuple(views), tuple(common), tuple(specific), imputed)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Name the columns of ``transform(X)``: ``image_common__0`` and so on.

@@ -8,8 +8,7 @@ split on all rows, exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,8 +24,7 @@ from modalsplit.nn import (
     residual_share,
     with_fixed_signs,
 )
-
-Views = tuple[Tensor, Tensor]
+from modalsplit.objectives._fitted import Fitted, Settings, Views
 
 # Correlations on n unseen rows scatter around 0 with 1/sqrt(n) if there is nothing; 3 of these are a proof.
 NULL_DEVIATIONS = 3.0
@@ -37,41 +35,6 @@ LEAST_SHARE = 0.5
 STANDARD_ERRORS = 2.0
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all objectives need to know.
-
-    Attributes
-    ----------
-    n_components : int
-        Columns of each part.
-    ridge : float
-        Of the anchors; see `principal_anchors`.
-    common_rank : int or None
-        Rank of the common parts; None to let unseen rows decide.
-    validation_fraction : float
-        Share of the rows that are held out at a time.
-    generator : torch.Generator
-        Every random choice.
-    hidden_units, learning_rate, weight_decay, batch_size, max_epochs
-        Of the learned features.
-    on_epoch : callable
-        Takes the record of each epoch; returns True to stop.
-    """
-
-    n_components: int
-    ridge: float
-    common_rank: int | None
-    validation_fraction: float
-    generator: torch.Generator
-    hidden_units: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    batch_size: int = 500
-    max_epochs: int | None = None
-    on_epoch: Callable[[dict[str, float]], bool] = field(default=lambda record: False)
 
 
 class Fold(NamedTuple):
@@ -98,36 +61,6 @@ class Verdict(NamedTuple):
     rank: int
     correlations: Tensor
     errors: Tensor
-
-
-class Fitted(NamedTuple):
-    """A fitted encoder.
-
-    Attributes
-    ----------
-    module : Disentangler
-        Float64.
-    rank : int
-        Rank of the common parts.
-    correlations : Tensor of shape (n_pairs,)
-        Canonical correlations on held-out rows.
-    translation_error : float
-        Mean of `Verdict.errors`; NaN if no row was held out.
-    residual_share : float
-        See `modalsplit.nn.residual_share`, on all rows.
-    primitive : str
-        Which candidate won.
-    history : list of dict of str to float
-        A record an epoch.
-    """
-
-    module: Disentangler
-    rank: int
-    correlations: Tensor
-    translation_error: float
-    residual_share: float
-    primitive: str
-    history: list[dict[str, float]]
 
 
 class Anchored(NamedTuple):

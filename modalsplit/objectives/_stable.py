@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from modalsplit.nn import Affine, FeatureNetwork, LearnedPrimitive, agreement_loss
 from modalsplit.objectives._closed_form import (
     Anchored,
-    Fitted,
-    Settings,
-    Views,
     anchor,
     assemble,
     best_width,
@@ -29,6 +26,7 @@ from modalsplit.objectives._closed_form import (
     split_anchors,
     split_readouts,
 )
+from modalsplit.objectives._fitted import Fitted, Settings, Views
 from modalsplit.training import minimise
 
 # With fewer rows than this, features learned from them are chance.
