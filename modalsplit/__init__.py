@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modalsplit import baselines, datasets, evaluate, testing
+    from modalsplit import baselines, datasets, evaluate, plotting, testing
+    from modalsplit.diagnosis import Diagnosis, Finding, diagnose
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
     from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
     from modalsplit.interactions import Interactions
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AttentiveBPR": "modalsplit.recommend",
+    "Diagnosis": "modalsplit.diagnosis",
     "DisentangledModalityEncoder": "modalsplit.encoder",
+    "Finding": "modalsplit.diagnosis",
     "GloveFeaturizer": "modalsplit.featurize",
     "ImageFeaturizer": "modalsplit.featurize",
     "Interactions": "modalsplit.interactions",
@@ -27,13 +30,16 @@ _HOME = {
     "Recommender": "modalsplit.recommend",
     "TfidfFeaturizer": "modalsplit.featurize",
     "VGG19Featurizer": "modalsplit.featurize",
+    "diagnose": "modalsplit.diagnosis",
     "make_pamd_pipeline": "modalsplit.pipeline",
 }
-_SUBPACKAGES = ("baselines", "datasets", "evaluate", "testing")
+_SUBPACKAGES = ("baselines", "datasets", "evaluate", "plotting", "testing")
 
 __all__ = [
     "AttentiveBPR",
+    "Diagnosis",
     "DisentangledModalityEncoder",
+    "Finding",
     "GloveFeaturizer",
     "ImageFeaturizer",
     "Interactions",
@@ -44,8 +50,10 @@ __all__ = [
     "VGG19Featurizer",
     "baselines",
     "datasets",
+    "diagnose",
     "evaluate",
     "make_pamd_pipeline",
+    "plotting",
     "testing",
 ]
 

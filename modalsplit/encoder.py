@@ -1,9 +1,10 @@
-"""DisentangledModalityEncoder: split two modalities into what they share and what is specific to each."""
+"""DisentangledModalityEncoder: split modalities into what they share and what is specific to each."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -17,7 +18,9 @@ from tqdm.auto import tqdm
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks, wrap_output
 from modalsplit.blocks import Columns, block_columns, block_names
+from modalsplit.exceptions import ConvergenceError
 from modalsplit.modalities import (
+    FEWEST_MODALITIES,
     column_names,
     modality_names,
     pair_names,
@@ -25,12 +28,32 @@ from modalsplit.modalities import (
     second_is_y,
     stacked_columns,
 )
-from modalsplit.objectives import Settings, fit_closed_form, fit_stable
+from modalsplit.objectives import Fitted, Settings, automatic_width, fit_objective
 
 DEFAULT_COMPONENTS = 150
-_OBJECTIVES: dict[str, Callable[..., Any]] = {"stable": fit_stable, "cca": fit_closed_form}
+_OBJECTIVES = {"stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"}
 _PARTS = ("common", "specific")
 _NUMBERS = (np.float64, np.float32)
+# Parameters that go to the objectives as they are.
+_SETTINGS = (
+    "objective",
+    "common_rank",
+    "ridge",
+    "extractor",
+    "hidden_units",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "batch_size",
+    "max_epochs",
+    "family",
+    "orthogonality",
+    "gap",
+    "anchor",
+    "temperature",
+    "batch_sum_negative",
+    "validation_fraction",
+)
 
 
 class _Pair(NamedTuple):
@@ -96,15 +119,15 @@ class _TransformMethods:
         Parameters
         ----------
         X : array-like of shape (n_items, n_columns) or None
-            Both modalities side by side; or the first modality, when `y` is given or when X has just its
+            All modalities side by side; or the first of two, when `y` is given or when X has just its
             columns. None if only the second modality is known.
         y : array-like of shape (n_items, n_columns_second), optional
             The second modality.
 
         Returns
         -------
-        array of shape (n_items, 4 * n_components) or ModalityEmbeddings
-            One array for one argument X: common parts of both modalities, then specific parts of both, or
+        array of shape (n_items, 2 * n_modalities * n_components) or ModalityEmbeddings
+            One array for one argument X: common parts of all modalities, then specific parts of all, or
             what `output` selects. The named tuple ``(common, specific)`` when the second argument is given.
 
         Raises
@@ -139,7 +162,7 @@ class _TransformMethods:
 
         Returns
         -------
-        array of shape (n_items, 4 * n_components) or ModalityEmbeddings
+        array of shape (n_items, 2 * n_modalities * n_components) or ModalityEmbeddings
             The named tuple if `fit` took y for the second modality, else one array.
         """
         self.fit(X, y)
@@ -147,57 +170,92 @@ class _TransformMethods:
 
 
 class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, TransformerMixin, BaseEstimator):
-    """Split two modalities of the same items into a common and a specific part each.
+    """Split the modalities of the same items into a common and a specific part each.
 
-    Every modality gets a primitive representation e; its common part c is what the other modality also
-    shows, and its specific part is the rest, s = e - c (Eq. 2 of the paper). The common parts of the two
+    Every modality gets a primitive representation e; its common part c is what another modality also
+    shows, and its specific part is the rest, s = e - c (Eq. 2 of the paper). The common parts of all
     modalities live in the same coordinates, and rows that were held out of the computation decide how many
     of these there are.
 
     Parameters
     ----------
-    n_components : int or None, default=None
-        Columns of each part; at most the columns of the wider modality and the number of items minus 1.
-        None takes the most that can be had, up to 150, the paper's value.
-    objective : {"stable", "cca"}, default="stable"
+    n_components : int, "auto" or None, default=None
+        Columns of each part; at most the columns of the widest modality and the number of items minus 1.
+        None takes the most that can be had, up to 150, the paper's value. "auto" takes as many as the data
+        need, up to the same limit: the canonical correlations above those of permuted rows, and the effective
+        rank of what these leave.
+    objective : str, default="stable"
         How the parts are found:
 
-        - ``"stable"``: canonical directions of the modalities' principal anchors and of features that two
-          small networks learn from them. Finds non-linear sharing. Where held-out items are not predicted
-          better than by ``"cca"``, it is ``"cca"``.
+        - ``"stable"``: canonical directions of the modalities' principal anchors and of features that
+          small networks learn from them. Finds non-linear sharing and sees through rectified features. Where
+          held-out items are not served better than by ``"cca"``, it is ``"cca"``.
         - ``"cca"``: the closed form without learned features, fast and linear.
-    split : "auto", int, tuple of two str, or None, default="auto"
-        Where the second modality is:
+        - ``"paper"``: Eq. 3 and the bounded reading of Eq. 10, trained by gradients.
+        - ``"paper_literal"``: Eq. 3 and Eq. 10 as printed, which has no lower bound: `fit` raises
+          `ConvergenceError` when it diverges, and keeps the last finite state.
+        - ``"official"``: the loss of the released code.
+        - ``"con"``, ``"en"``, ``"de"``: the paper's ablations, Eq. 3 + Eq. 5, Eq. 3 alone and the ranking part
+          alone; `family` says whose.
 
-        - ``"auto"``: in X, if X is a DataFrame whose columns have exactly two prefixes (``image__0``,
-          ``text__0``); else in y, if y is a dense real matrix; else the second half of X's columns, with
-          a warning.
-        - int: in X, from this column on. ``y`` is ignored.
+        All but the first two are there to compare with: their parts do not separate what is shared from what
+        is not.
+    split : "auto", int, tuple of int, tuple of str, or None, default="auto"
+        Where the modalities are:
+
+        - ``"auto"``: in X, if X is a DataFrame whose columns have two or more prefixes (``image__0``,
+          ``text__0``); else the second is y, if y is a dense real matrix; else it is the second half of X's
+          columns, with a warning.
+        - int: in X, the second from this column on; a tuple for more modalities, such as ``(4096, 4396)``.
+          ``y`` is ignored.
         - tuple such as ``("image", "text")``: in X, by column names that start so. ``y`` is ignored.
-        - None: in y, always.
+        - None: the second is y, always.
     output : {"all", "common", "specific"}, default="all"
         What ``transform(X)`` returns when it returns one array.
     missing : {"error", "translate", "nan"}, default="error"
         What to do with an item one modality of which is missing (any NaN in its columns): refuse it; let
-        the common part of the other modality stand in and set the specific part to its mean, 0 (as all parts of
-        an item that has neither); or return NaN for its parts. `fit` uses the complete items. One modality
-        given alone is always allowed.
+        the common parts of its other modalities stand in and set the specific part to its mean, 0 (as all parts
+        of an item that has none); or return NaN for its parts. `fit` uses incomplete items for what they have:
+        each modality's own structure. One of two modalities given alone is always allowed.
     common_rank : int or None, default=None
-        Rank of the common parts; None to let held-out items decide.
-    ridge : float, default=0.1
-        How strongly directions of small variance are held down, in units of the mean variance of the
-        leading ones. 0 makes noise as large as signal.
+        Rank of the common parts that two modalities share; None to let held-out items decide. Of "stable" and
+        "cca".
+    ridge : float, default=1.0
+        How strongly directions of large variance are held down in the anchors: to λ / (λ + ridge · mean λ), λ the
+        variance. 0 makes noise as large as signal. Of "stable" and "cca".
+    extractor : {"learned", "linear", "mlp"} or None, default=None
+        What is trained: primitives that have a network, with a linear Θ; an affine primitive and a linear Θ; or
+        an affine primitive and a Θ with one hidden layer. None for the objective's own: "learned" for
+        ``"stable"``, "linear" for the others. ``"stable"`` with "linear" or "mlp" is a gradient-trained form
+        on canonical anchors, which shrinks what it should remove.
     hidden_units : int, default=256
-        Of the networks that learn features.
-    learning_rate : float, default=2e-3
-        Highest learning rate of the networks (AdamW, one cycle).
-    weight_decay : float, default=1e-2
         Of the networks.
-    batch_size : int, default=500
-        Items in a gradient step.
+    optimizer : {"sgd", "adam", "adamw"} or None, default=None
+        None for the objective's own: AdamW for ``"stable"``, SGD for ``"paper_literal"``, else Adam.
+    learning_rate : float or None, default=None
+        None for the objective's own: 2e-3 at most in one cycle for ``"stable"``, else 1e-3.
+    weight_decay : float or None, default=None
+        None for the objective's own: 1e-2 for ``"stable"``, 1e-5 for the official family, else 0.
+    batch_size : int or None, default=None
+        Items in a gradient step. None for the objective's own: 500 for ``"stable"``, else 100.
     max_epochs : int or None, default=None
-        Passes over the items; None takes as many as make 1,500 gradient steps, and 10 at least. The state
-        with the lowest loss on held-out items is kept.
+        Passes over the items. None for the objective's own: for ``"stable"`` as many a round of learning as make
+        1,500 gradient steps, and 10 at least, of which the state with the lowest loss on held-out items is
+        kept; else 100.
+    family : {"paper", "official"}, default="paper"
+        Whose ablation "con", "en" and "de" are.
+    orthogonality : {"inner", "hadamard", "covariance", "hsic"}, default="inner"
+        How the product in Eq. 3 is read: an item's inner product, as in the released code; its element-wise
+        product; the covariance between the parts in a batch; or an unbiased estimate of it.
+    gap : {"batch", "item"}, default="batch"
+        Whether Eq. 10 compares the gaps of a batch or of each item.
+    anchor : {"primitive", "specific"} or None, default=None
+        What Eq. 9 translates to: the primitives, or the specific parts as printed. None for the objective's own.
+    temperature : float or None, default=None
+        Divides what the ranking part compares. None for the objective's own: 1, or 0.5 in the official family.
+    batch_sum_negative : bool, default=False
+        Whether the official family sums the similarity of the specific parts over the batch, as the released code
+        does by a slip.
     validation_fraction : float, default=0.2
         Share of the items that are held out to judge directions and features.
     device : str, default="auto"
@@ -212,16 +270,20 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     module_ : torch.nn.Module
         The fitted encoder, a `modalsplit.nn.Disentangler`.
     common_rank_ : int
-        How many columns of the common parts are not 0: they come first.
+        How many columns of the common parts are not 0: they come first. For the trained objectives, the numerical
+        rank of the first modality's common part.
+    common_support_ : ndarray of bool of shape (n_modalities, n_components)
+        Which modality shows which column of the common parts; with two, both show all that are not 0.
     canonical_correlations_ : ndarray of shape (n_pairs,)
         Correlations of the canonical pairs on held-out items, of which the first `common_rank_` are
-        common.
+        common; with more than two modalities, one row a pair of modalities, in the order of
+        `itertools.combinations`. For the trained objectives, those of the columns of the common parts.
     translation_error_ : float
         Squared error of a modality's anchors on held-out items, predicted from the other's common part
         (Eq. 5), as a share of their mean square. 0 to 1; lower is better, 1 means that nothing is shared.
     residual_share_ : float
         Share of the covariance between the modalities that the specific parts still carry, on the items
-        of `fit`: 0 is best, 1 is worst; NaN if there is no covariance.
+        of `fit`: 0 is best, 1 is worst; NaN if there is no covariance. The mean over pairs of modalities.
     primitive_ : str
         What the primitives are made of.
     history_ : list of dict of str to float
@@ -230,9 +292,9 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         How many epochs there were.
     n_components_ : int
         Columns of each part.
-    modality_names_ : tuple of two str
+    modality_names_ : tuple of str
         The prefixes of X's columns, or "x" and "y".
-    n_features_per_modality_ : tuple of two int
+    n_features_per_modality_ : tuple of int
         Columns of the modalities.
     n_features_in_ : int
         Their sum.
@@ -267,18 +329,26 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "objective": [StrOptions(set(_OBJECTIVES))],
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
+        "objective": [StrOptions(_OBJECTIVES)],
         "split": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "output": [StrOptions({"all", *_PARTS})],
         "missing": [StrOptions({"error", "translate", "nan"})],
         "common_rank": [Interval(Integral, 0, None, closed="left"), None],
         "ridge": [Interval(Real, 0, None, closed="left")],
+        "extractor": [StrOptions({"learned", "linear", "mlp"}), None],
         "hidden_units": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 4, None, closed="left")],
+        "optimizer": [StrOptions({"sgd", "adam", "adamw"}), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 4, None, closed="left"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "family": [StrOptions({"paper", "official"})],
+        "orthogonality": [StrOptions({"inner", "hadamard", "covariance", "hsic"})],
+        "gap": [StrOptions({"batch", "item"})],
+        "anchor": [StrOptions({"primitive", "specific"}), None],
+        "temperature": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_sum_negative": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "device": [str],
         "random_state": ["random_state"],
@@ -287,19 +357,27 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     def __init__(
         self,
-        n_components: int | None = None,
+        n_components: int | str | None = None,
         *,
         objective: str = "stable",
-        split: str | int | Sequence[str] | None = "auto",
+        split: str | int | Sequence[int] | Sequence[str] | None = "auto",
         output: str = "all",
         missing: str = "error",
         common_rank: int | None = None,
-        ridge: float = 0.1,
+        ridge: float = 1.0,
+        extractor: str | None = None,
         hidden_units: int = 256,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-2,
-        batch_size: int = 500,
+        optimizer: str | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
         max_epochs: int | None = None,
+        family: str = "paper",
+        orthogonality: str = "inner",
+        gap: str = "batch",
+        anchor: str | None = None,
+        temperature: float | None = None,
+        batch_sum_negative: bool = False,
         validation_fraction: float = 0.2,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -312,11 +390,19 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.missing = missing
         self.common_rank = common_rank
         self.ridge = ridge
+        self.extractor = extractor
         self.hidden_units = hidden_units
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.family = family
+        self.orthogonality = orthogonality
+        self.gap = gap
+        self.anchor = anchor
+        self.temperature = temperature
+        self.batch_sum_negative = batch_sum_negative
         self.validation_fraction = validation_fraction
         self.device = device
         self.random_state = random_state
@@ -329,7 +415,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         Parameters
         ----------
         X : array-like of shape (n_items, n_columns)
-            The first modality, or both side by side; `split` says which.
+            The first modality, or all side by side; `split` says which.
         y : array-like of shape (n_items, n_columns_second), optional
             The second modality, or ignored; `split` says which.
 
@@ -343,15 +429,16 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         ValueError
             If the modalities have different numbers of rows, if y looks like labels or interactions while
             `split` is "auto", if a modality is constant or has infinite values, if values are missing and
-            `missing` is "error", if too few items are complete, or if `n_components` is larger than can
-            be had.
+            `missing` is "error", if too few items have two modalities, or if `n_components` is larger than
+            can be had.
+        ConvergenceError
+            If ``"paper_literal"`` diverges. The encoder then holds the last finite state and can be used.
         """
         self._validate_params()
         views = self._views_to_fit(X, y)
-        complete = self._complete_rows(views)
-        self._check_variation(views, complete)
-        self.n_components_ = self._usable_components(int(complete.sum()))
+        most = self._most_components(views)
         device = _device(self.device)
+        tensors = [torch.from_numpy(_writeable(view)).to(device) for view in views]
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         bar = tqdm(desc=type(self).__name__, unit=" epochs", disable=not self.verbose)
         with bar, epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch:
@@ -362,36 +449,15 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
                 return end_of_epoch(dict)
 
             settings = Settings(
-                n_components=self.n_components_,
-                ridge=self.ridge,
-                common_rank=self.common_rank,
-                validation_fraction=self.validation_fraction,
+                **{name: getattr(self, name) for name in _SETTINGS},
+                n_components=most,
                 generator=torch.Generator(device).manual_seed(seed),
-                hidden_units=self.hidden_units,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                batch_size=self.batch_size,
-                max_epochs=self.max_epochs,
                 on_epoch=on_epoch,
             )
-            tensors = [torch.from_numpy(_writeable(view, complete)).to(device) for view in views]
-            fitted = _OBJECTIVES[self.objective]((tensors[0], tensors[1]), settings)
-        self.module_ = fitted.module.to("cpu", tensors[0].dtype).eval()
-        self.common_rank_ = fitted.rank
-        self.canonical_correlations_ = fitted.correlations.cpu().numpy()
-        self.translation_error_ = fitted.translation_error
-        self.residual_share_ = fitted.residual_share
-        self.primitive_ = fitted.primitive
-        self.history_ = fitted.history
-        self.n_iter_ = max(1, len(fitted.history))
-        if self.common_rank_ == 0 and self.common_rank is None:
-            warnings.warn(
-                "The modalities share nothing that held-out items confirm: the common parts are 0 and the "
-                "specific parts are everything. Check that the rows of both modalities are in the same "
-                "order, fit on more items, or set common_rank.",
-                UserWarning,
-                stacklevel=3,
-            )
+            if self.n_components == "auto":
+                settings = replace(settings, n_components=automatic_width(tensors, settings))
+            fitted = fit_objective(tensors, settings)
+        self._remember(fitted, settings.n_components, tensors[0].dtype)
         return self
 
     def missing_modalities(self, X: Any = None, y: Any = None) -> NDArray[np.bool_]:
@@ -406,7 +472,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
         Returns
         -------
-        ndarray of bool of shape (n_items, 2)
+        ndarray of bool of shape (n_items, n_modalities)
             True where the modality has a NaN or is not given.
         """
         check_is_fitted(self, "module_")
@@ -469,6 +535,29 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _remember(self, fitted: Fitted, n_components: int, dtype: torch.dtype) -> None:
+        self.n_components_ = n_components
+        self.module_ = fitted.module.to("cpu", dtype).eval()
+        self.common_rank_ = fitted.rank
+        everywhere = np.ones((len(self.modality_names_), n_components), dtype=bool)
+        self.common_support_ = everywhere if fitted.support is None else fitted.support.cpu().numpy()
+        self.canonical_correlations_ = fitted.correlations.cpu().numpy()
+        self.translation_error_ = fitted.translation_error
+        self.residual_share_ = fitted.residual_share
+        self.primitive_ = fitted.primitive
+        self.history_ = fitted.history
+        self.n_iter_ = max(1, len(fitted.history))
+        if fitted.diverged is not None:
+            raise ConvergenceError(fitted.diverged)
+        if self.common_rank_ == 0 and self.common_rank is None:
+            warnings.warn(
+                "The modalities share nothing that held-out items confirm: the common parts are 0 and the "
+                "specific parts are everything. Check that the rows of all modalities are in the same "
+                "order, fit on more items, or set common_rank.",
+                UserWarning,
+                stacklevel=4,
+            )
+
     # Which columns are which modality ---------------------------------------------------------------
 
     def _views_to_fit(self, X: Any, y: Any) -> list[NDArray[Any]]:
@@ -477,6 +566,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         if pair:
             views = [self._checked(X, "X"), self._checked(y, "y")]
             _check_same_rows(*views)
+            self.modality_names_: tuple[str, ...]
             self.modality_names_, names = pair_names(column_names(X), column_names(y))
             self._set_feature_names(names)
         else:
@@ -484,32 +574,42 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
             names = column_names(X)
             columns = stacked_columns(self.split, names, whole.shape[1])
             views = [whole[:, chosen] for chosen in columns]
-            self.modality_names_ = modality_names(self.split, names)
-        self.n_features_per_modality_ = (views[0].shape[1], views[1].shape[1])
+            self.modality_names_ = modality_names(self.split, names, len(columns))
+        self.n_features_per_modality_ = tuple(view.shape[1] for view in views)
         self.n_features_in_ = sum(self.n_features_per_modality_)
         dtype = np.result_type(*views)
         return [view.astype(dtype, copy=False) for view in views]
 
     def _views_to_transform(self, X: Any, y: Any) -> list[NDArray[Any] | None]:
-        """Both modalities, None for one that is not given."""
-        first, second = self.n_features_per_modality_
+        """All modalities, None for one that is not given."""
         if X is None and y is None:
-            raise ValueError("transform got neither modality: pass X, y or both.")
+            raise ValueError("transform got no modality: pass X, y or both.")
         if y is not None:
+            first, second = self._widths_of_two()
             views = [None if X is None else self._checked(X, "X", first), self._checked(y, "y", second)]
             if views[0] is not None and views[1] is not None:
                 _check_same_rows(views[0], views[1])
             return views
-        if self.fit_mode_ == "pair" and getattr(X, "shape", (0,))[-1] == first:
-            return [self._checked(X, "X", first), None]
+        if self.fit_mode_ == "pair" and getattr(X, "shape", (0,))[-1] == self.n_features_per_modality_[0]:
+            return [self._checked(X, "X", self.n_features_per_modality_[0]), None]
         whole = validate_data(self, X, reset=False, **_check_options(X))
         return [whole[:, columns] for columns in self._columns_seen()]
 
-    def _columns_seen(self) -> tuple[Columns, Columns]:
+    def _widths_of_two(self) -> tuple[int, ...]:
+        if len(self.n_features_per_modality_) > FEWEST_MODALITIES:
+            raise ValueError(
+                f"y was given, but the encoder was fitted on {len(self.modality_names_)} modalities: "
+                f"{self.modality_names_}. Pass one matrix X with the columns of all, and a row of NaN in the block of "
+                "one that is missing."
+            )
+        return self.n_features_per_modality_
+
+    def _columns_seen(self) -> Sequence[Columns]:
         """Where the modalities stood in the columns of `fit`."""
-        first = self.n_features_per_modality_[0]
         names = list(getattr(self, "feature_names_in_", []))
-        if self.fit_mode_ == "pair" or (self.split == "auto" and len(block_columns(names)) != 2):
+        unnamed = isinstance(self.split, str) and len(block_columns(names)) < FEWEST_MODALITIES
+        if self.fit_mode_ == "pair" or unnamed:
+            first = self.n_features_per_modality_[0]
             return slice(0, first), slice(first, self.n_features_in_)
         return stacked_columns(self.split, names, self.n_features_in_)
 
@@ -539,22 +639,25 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     # What the values must be ------------------------------------------------------------------------
 
-    def _complete_rows(self, views: list[NDArray[Any]]) -> NDArray[np.bool_]:
+    def _most_components(self, views: list[NDArray[Any]]) -> int:
+        """Check that there is enough to learn from, and how many components it can give."""
         have = present(views)
-        complete = np.asarray(have.all(axis=1))
         if self.missing == "error":
             self._refuse_missing(have)
-        if not complete.any():
-            counts = ", ".join(
-                f"{name}: {int(column.sum())}" for name, column in zip(self.modality_names_, have.T, strict=True)
-            )
+        n_complete = int((have.sum(axis=1) >= FEWEST_MODALITIES).sum())
+        counts = ", ".join(
+            f"{name}: {int(column.sum())}" for name, column in zip(self.modality_names_, have.T, strict=True)
+        )
+        if not n_complete or not have.any(axis=0).all():
             raise ValueError(
-                f"None of the {len(complete)} items has both modalities (items that have one: {counts}). The "
-                "encoder learns from complete items."
+                f"None of the {len(have)} items has two modalities, or one modality is missing everywhere (items that "
+                f"have one: {counts}). The encoder learns what is shared from items with two."
             )
-        if complete.sum() < 2:
-            raise ValueError("Found array with 1 sample(s) that has both modalities, a minimum of 2 is required.")
-        return complete
+        if n_complete < 2:
+            raise ValueError("Found array with 1 sample(s) that has two modalities, a minimum of 2 is required.")
+        for view, name, rows in zip(views, self.modality_names_, have.T, strict=True):
+            self._check_variation(view if rows.all() else view[rows], name)
+        return self._usable_components(n_complete)
 
     def _refuse_missing(self, have: NDArray[np.bool_]) -> None:
         absent = ~have
@@ -568,24 +671,22 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
                 "pass missing='translate' or missing='nan'."
             )
 
-    def _check_variation(self, views: list[NDArray[Any]], complete: NDArray[np.bool_]) -> None:
-        for view, name in zip(views, self.modality_names_, strict=True):
-            rows = view[complete] if not complete.all() else view
-            if np.ptp(rows, axis=0).max(initial=0) == 0:
-                raise ValueError(
-                    f"The {name} modality is constant: its {rows.shape[1]} feature(s) have the same values in all "
-                    f"{len(rows)} items, so there is nothing to split. Check its featurizer."
-                )
+    def _check_variation(self, rows: NDArray[Any], name: str) -> None:
+        if np.ptp(rows, axis=0).max(initial=0) == 0:
+            raise ValueError(
+                f"The {name} modality is constant: its {rows.shape[1]} feature(s) have the same values in all "
+                f"{len(rows)} items, so there is nothing to split. Check its featurizer."
+            )
 
     def _usable_components(self, n_complete: int) -> int:
         most = max(1, min(n_complete - 1, max(self.n_features_per_modality_)))
-        if self.n_components is None:
+        if self.n_components in {None, "auto"}:
             return int(min(DEFAULT_COMPONENTS, most))
         if self.n_components > most:
+            widths = " and ".join(map(str, self.n_features_per_modality_))
             raise ValueError(
                 f"n_components={self.n_components} is larger than can be had: {n_complete} complete items, and "
-                f"modalities of {self.n_features_per_modality_[0]} and {self.n_features_per_modality_[1]} columns, "
-                f"give {most} at most. Pass n_components={most} or None."
+                f'modalities of {widths} columns, give {most} at most. Pass n_components={most}, "auto" or None.'
             )
         return int(self.n_components)
 
@@ -600,13 +701,22 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         parts = [self._encode_modality(view, have[:, m], m) for m, view in enumerate(views)]
         dtype = next(view.dtype for view in views if view is not None)
         common, specific = ([part[i].astype(dtype, copy=False) for part in parts] for i in (0, 1))
-        if self.missing != "nan":
+        if self.missing != "nan" and not have.all():
+            stand_in = self._stand_in(common, have)
             for m, absent in enumerate(~have.T):
-                common[m][absent] = common[1 - m][absent]
+                common[m][absent] = stand_in[absent] * self.common_support_[m]
                 specific[m][absent] = 0
-            for part in common:
-                part[~have.any(axis=1)] = 0
         return common, specific, ~have
+
+    def _stand_in(self, common: list[NDArray[Any]], have: NDArray[np.bool_]) -> NDArray[Any]:
+        """Average each column of the common parts over the modalities that an item has and that show it."""
+        total = np.zeros_like(common[0])
+        count = np.zeros(common[0].shape, dtype=common[0].dtype)
+        for part, rows, support in zip(common, have.T, self.common_support_, strict=True):
+            shown = rows[:, None] & support
+            total += np.where(shown, part, 0)
+            count += shown
+        return total / np.maximum(count, 1)
 
     def _encode_modality(
         self, view: NDArray[Any] | None, rows: NDArray[np.bool_], modality: int
@@ -615,7 +725,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         common, specific = torch.full((2, len(rows), self.n_components_), torch.nan, dtype=dtype)
         if view is not None and rows.any():
             with torch.inference_mode():
-                parts = self.module_(torch.from_numpy(_writeable(view, rows)).to(dtype), modality)
+                chosen = view if rows.all() else view[rows]
+                parts = self.module_(torch.from_numpy(_writeable(chosen)).to(dtype), modality)
             kept = torch.from_numpy(rows)
             common[kept], specific[kept] = parts
         return common.numpy(), specific.numpy()
@@ -643,8 +754,6 @@ def _check_same_rows(X: NDArray[Any], y: NDArray[Any]) -> None:
         )
 
 
-def _writeable(view: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[Any]:
-    """Select rows; a copy only where torch needs one."""
-    if not rows.all():
-        return np.ascontiguousarray(view[rows])
+def _writeable(view: NDArray[Any]) -> NDArray[Any]:
+    """Copy only where torch needs it."""
     return view if view.flags.writeable and all(stride > 0 for stride in view.strides) else view.copy()

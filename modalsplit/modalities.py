@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from scipy import sparse
 
 from modalsplit.blocks import SEPARATOR, Columns, as_slice, block_columns
 
-Split = str | int | Sequence[str] | None
+Split = str | int | Sequence[str] | Sequence[int] | None
+FEWEST_MODALITIES = 2
 
 
 def second_is_y(split: Split, X: Any, y: Any) -> bool:
@@ -20,7 +22,7 @@ def second_is_y(split: Split, X: Any, y: Any) -> bool:
 
     Parameters
     ----------
-    split : "auto", int, sequence of two str, or None
+    split : "auto", int, sequence of int or of str, or None
         As in `DisentangledModalityEncoder`.
     X : array-like
         The first argument of ``fit``.
@@ -41,7 +43,7 @@ def second_is_y(split: Split, X: Any, y: Any) -> bool:
         if y is None:
             raise ValueError("split=None takes the second modality as y, but y is None.")
         return True
-    if split != "auto" or len(block_columns(column_names(X))) == 2:
+    if not isinstance(split, str) or len(block_columns(column_names(X))) >= FEWEST_MODALITIES:
         return False
     if y is None or not (sparse.issparse(y) or np.asarray(y).ndim == 2):
         return False
@@ -49,12 +51,12 @@ def second_is_y(split: Split, X: Any, y: Any) -> bool:
     return True
 
 
-def stacked_columns(split: Split, names: Sequence[str], n_columns: int) -> tuple[Columns, Columns]:
-    """Find the columns of both modalities in one matrix.
+def stacked_columns(split: Split, names: Sequence[str], n_columns: int) -> list[Columns]:
+    """Find the columns of each modality in one matrix.
 
     Parameters
     ----------
-    split : "auto", int or sequence of two str
+    split : "auto", int, sequence of int or sequence of str
         As in `DisentangledModalityEncoder`.
     names : sequence of str
         Names of the columns; empty if they have none.
@@ -63,8 +65,8 @@ def stacked_columns(split: Split, names: Sequence[str], n_columns: int) -> tuple
 
     Returns
     -------
-    tuple of two slice or ndarray of int
-        Columns of the first and of the second modality.
+    list of (slice or ndarray of int)
+        Columns of each modality, in order.
 
     Raises
     ------
@@ -72,48 +74,51 @@ def stacked_columns(split: Split, names: Sequence[str], n_columns: int) -> tuple
         If a modality gets no column.
     """
     if isinstance(split, int | np.integer):
-        cut = int(split)
-        if n_columns <= cut:
-            raise ValueError(f"split={cut} leaves no column for the second modality: X has {n_columns} feature(s).")
-    elif not isinstance(split, str) and split is not None:
-        return _columns_by_prefix(names, split)
-    else:
-        blocks = block_columns(names)
-        if len(blocks) == 2:
-            first, second = blocks.values()
-            return first, second
-        cut = n_columns // 2
-        if cut == 0:
-            raise ValueError(
-                f"X has {n_columns} feature(s), but two modalities need one each at least. Pass the second "
-                "modality as y."
-            )
-        warnings.warn(
-            f"X has no two named blocks and y is no matrix: the first {cut} of {n_columns} columns are taken "
-            "for one modality and the rest for the other. Pass split= to say where the second begins.",
-            UserWarning,
-            stacklevel=5,
+        return _columns_by_cuts([int(split)], n_columns)
+    if not isinstance(split, str) and split is not None:
+        if all(isinstance(cut, int | np.integer) for cut in split):
+            return _columns_by_cuts([int(cut) for cut in split], n_columns)
+        return _columns_by_prefix(names, [str(prefix) for prefix in split])
+    blocks = block_columns(names)
+    if len(blocks) >= FEWEST_MODALITIES:
+        return list(blocks.values())
+    cut = n_columns // 2
+    if cut == 0:
+        raise ValueError(
+            f"X has {n_columns} feature(s), but two modalities need one each at least. Pass the second modality as y."
         )
-    return slice(0, cut), slice(cut, n_columns)
+    warnings.warn(
+        f"X has no named blocks and y is no matrix: the first {cut} of {n_columns} columns are taken "
+        "for one modality and the rest for the other. Pass split= to say where the second begins.",
+        UserWarning,
+        stacklevel=5,
+    )
+    return [slice(0, cut), slice(cut, n_columns)]
 
 
-def modality_names(split: Split, names: Sequence[str]) -> tuple[str, str]:
+def modality_names(split: Split, names: Sequence[str], n_modalities: int) -> tuple[str, ...]:
     """Name the modalities of a stacked matrix.
 
     Parameters
     ----------
-    split : "auto", int or sequence of two str
+    split : "auto", int, sequence of int or sequence of str
         As in `DisentangledModalityEncoder`.
     names : sequence of str
         Names of the columns; empty if they have none.
+    n_modalities : int
+        How many there are.
 
     Returns
     -------
-    tuple of two str
-        The prefixes, or "x" and "y".
+    tuple of str of length n_modalities
+        The prefixes; without any, "x" and "y", or "x0", "x1" and so on if they are more than two.
     """
-    blocks = list(block_columns(names)) if split == "auto" else list(split) if isinstance(split, tuple | list) else []
-    return (blocks[0], blocks[1]) if len(blocks) == 2 else ("x", "y")
+    if isinstance(split, tuple | list) and all(isinstance(name, str) for name in split):
+        return tuple(str(name) for name in split)
+    blocks = list(block_columns(names)) if isinstance(split, str) else []
+    if len(blocks) == n_modalities:
+        return tuple(blocks)
+    return ("x", "y") if n_modalities == 2 else tuple(f"x{m}" for m in range(n_modalities))
 
 
 def pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[tuple[str, str], list[str]]:
@@ -204,16 +209,27 @@ def _refuse_labels(y: Any) -> None:
     )
 
 
-def _columns_by_prefix(names: Sequence[str], prefixes: Sequence[str]) -> tuple[Columns, Columns]:
-    if len(prefixes) != 2:
-        raise ValueError(f"split={tuple(prefixes)!r} names {len(prefixes)} modalities; it must name two.")
-    found = []
+def _columns_by_cuts(cuts: Sequence[int], n_columns: int) -> list[Columns]:
+    edges = [0, *cuts, n_columns]
+    if not cuts or any(first >= second for first, second in itertools.pairwise(edges)):
+        shown = cuts[0] if len(cuts) == 1 else tuple(cuts)
+        raise ValueError(
+            f"split={shown} leaves no column for a modality: X has {n_columns} feature(s), and every modality needs "
+            "one at least. Pass the columns where the second and later modalities begin, in rising order."
+        )
+    return [slice(first, second) for first, second in itertools.pairwise(edges)]
+
+
+def _columns_by_prefix(names: Sequence[str], prefixes: Sequence[str]) -> list[Columns]:
+    if len(prefixes) < FEWEST_MODALITIES:
+        raise ValueError(f"split={tuple(prefixes)!r} names {len(prefixes)} modality; it must name two at least.")
+    found: list[list[int]] = []
     for prefix in prefixes:
         columns = [i for i, name in enumerate(names) if str(name).startswith(prefix)]
         if not columns:
             shown = f"the first is {names[0]!r}" if len(names) else "X has no column names"
             raise ValueError(f"split={tuple(prefixes)!r}: no column of X starts with {prefix!r}; {shown}.")
+        if any(set(columns) & set(others) for others in found):
+            raise ValueError(f"split={tuple(prefixes)!r}: some columns of X start with two of these names.")
         found.append(columns)
-    if set(found[0]) & set(found[1]):
-        raise ValueError(f"split={tuple(prefixes)!r}: some columns of X start with both names.")
-    return as_slice(found[0]), as_slice(found[1])
+    return [as_slice(columns) for columns in found]

@@ -1,22 +1,30 @@
 """Judge anyone's scores and representations; knows interactions, but no model."""
 
+from modalsplit.evaluate._dependence import PermutationTest, cka, hsic, permutation_test
 from modalsplit.evaluate._evaluate import Evaluation, evaluate
 from modalsplit.evaluate._metrics import ndcg_at_k, recall_at_k
 from modalsplit.evaluate._probes import DisentanglementScore, disentanglement_score
+from modalsplit.evaluate._retrieval import retrieval_map, retrieval_recall_at_k
 from modalsplit.evaluate._scorers import RankingScorer, ndcg_at, recall_at
 from modalsplit.evaluate._splits import hold_out_items, split_interactions, warm_start_folds
 
 __all__ = [
     "DisentanglementScore",
     "Evaluation",
+    "PermutationTest",
     "RankingScorer",
+    "cka",
     "disentanglement_score",
     "evaluate",
     "hold_out_items",
+    "hsic",
     "ndcg_at",
     "ndcg_at_k",
+    "permutation_test",
     "recall_at",
     "recall_at_k",
+    "retrieval_map",
+    "retrieval_recall_at_k",
     "split_interactions",
     "warm_start_folds",
 ]

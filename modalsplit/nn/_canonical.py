@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from modalsplit.nn._encoder import Affine
@@ -15,6 +17,10 @@ WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
 ROWS_A_BLOCK = 4096
+# Rounds of expectation and maximisation for incomplete rows; more change nothing that counts.
+EM_ROUNDS = 10
+# Modalities share a coordinate if they agree this well on average, as a share of the best two alone.
+TOGETHER = 0.75
 
 
 class Canonical(NamedTuple):
@@ -35,9 +41,7 @@ class Canonical(NamedTuple):
     correlations: Float[Tensor, " K"]
 
 
-def principal_anchors(
-    x: Float[Tensor, "N P"], n_components: int, ridge: float, generator: torch.Generator
-) -> tuple[Affine, Float[Tensor, " K"]]:
+def principal_anchors(x: Float[Tensor, "N P"], n_components: int, ridge: float, generator: torch.Generator) -> Affine:
     """Find the ridge-whitened principal directions of one modality.
 
     The scores of direction k have variance λ_k / (λ_k + r · mean λ): directions of signal get about unit
@@ -56,10 +60,8 @@ def principal_anchors(
 
     Returns
     -------
-    anchors : Affine
+    Affine
         Maps rows to their K scores, float64.
-    scale : Tensor of shape (K,)
-        Multiplies the scores into principal components whose mean variance is 1.
     """
     mean = _mean(x)
     if min(x.shape) > WIDEST_EXACT:
@@ -68,34 +70,161 @@ def principal_anchors(
         eigenvalues, directions = _exact_directions(x, mean)
     keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
     eigenvalues, directions = eigenvalues[keep][:n_components], directions[:, keep][:, :n_components]
-    whitening = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
-    return Affine(mean, with_fixed_signs(directions) / whitening), whitening / eigenvalues.mean().sqrt()
+    size = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
+    return Affine(mean, with_fixed_signs(directions) / size)
 
 
-def canonical_directions(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) -> Canonical:
-    """Find the canonical directions between two centred matrices.
+def joint_covariance(
+    features: Sequence[Float[Tensor, "N _"]], present: Bool[Tensor, "N M"]
+) -> list[list[Float[Tensor, "_ _"]]]:
+    """Estimate the covariances within and between modalities, using incomplete rows for what they have.
+
+    With all modalities present these are the sample covariances. Else expectation and maximisation for a joint
+    normal distribution: what a row lacks is replaced by its expected value given what it has, with the covariance
+    of what stays unknown. An item with one modality alone so sharpens the covariances between modalities, too.
 
     Parameters
     ----------
-    a : Tensor of shape (n_rows, n_left)
-        First modality, centred.
-    b : Tensor of shape (n_rows, n_right)
-        Second modality, centred.
+    features : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality, centred; 0 in rows that lack it.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which row has which modality.
+
+    Returns
+    -------
+    list of lists of Tensor of shape (n_columns, n_columns_other)
+        Entry [a][b] is the covariance between modalities a and b.
+
+    References
+    ----------
+    Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, JRSS B 1977.
+    """
+    widths = [x.shape[1] for x in features]
+    rows = torch.cat(list(features), dim=1)
+    if present.all():
+        covariance = rows.T @ rows / max(len(rows), 1)
+    else:
+        kept = present.any(1)
+        owner = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths)).to(rows.device)
+        covariance = _covariance_by_expectation(rows[kept], present[kept], owner)
+    return [list(torch.split(band, widths, dim=1)) for band in torch.split(covariance, widths, dim=0)]
+
+
+def canonical_directions(
+    left: Float[Tensor, "P P"], right: Float[Tensor, "Q Q"], cross: Float[Tensor, "P Q"]
+) -> Canonical:
+    """Find the canonical directions between two modalities.
+
+    Parameters
+    ----------
+    left : Tensor of shape (n_left, n_left)
+        Covariance of the first modality.
+    right : Tensor of shape (n_right, n_right)
+        Covariance of the second.
+    cross : Tensor of shape (n_left, n_right)
+        Covariance between them.
 
     Returns
     -------
     Canonical
-        As many pairs as the narrower matrix has directions that vary.
+        As many pairs as the narrower modality has directions that vary.
 
     References
     ----------
     Hotelling, Relations between two sets of variates, Biometrika 1936.
     """
-    left, right = _whitening(a), _whitening(b)
-    u, correlations, vt = torch.linalg.svd((a @ left).T @ (b @ right) / len(a), full_matrices=False)
+    to_left, to_right = whitening(left), whitening(right)
+    u, correlations, vt = torch.linalg.svd(to_left.T @ cross @ to_right, full_matrices=False)
     # The sign of a pair is free: fix it, so that equal data give equal parts.
-    sign = _column_sign(left @ u)
-    return Canonical(left @ u * sign, right @ vt.T * sign, correlations.clamp(0, 1))
+    sign = _column_sign(to_left @ u)
+    return Canonical(to_left @ u * sign, to_right @ vt.T * sign, correlations.clamp(0, 1))
+
+
+def whitening(covariance: Float[Tensor, "P P"]) -> Float[Tensor, "P K"]:
+    """Map to uncorrelated columns of unit variance; directions without variance are left out.
+
+    Parameters
+    ----------
+    covariance : Tensor of shape (n_columns, n_columns)
+        Of what is mapped.
+
+    Returns
+    -------
+    Tensor of shape (n_columns, n_directions)
+        The map.
+    """
+    eigenvalues, directions = torch.linalg.eigh(covariance)
+    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[-1].clamp(min=torch.finfo(covariance.dtype).tiny)
+    white: Tensor = directions[:, keep] / eigenvalues[keep].sqrt()
+    return white
+
+
+def merged_subspace(bases: Sequence[Float[Tensor, "P _"]]) -> Float[Tensor, "P R"]:
+    """Merge subspaces that are estimates of overlapping ones.
+
+    A direction that two bases both estimate has an eigenvalue near 2 in the sum of the projections onto
+    them, and what the two estimates differ by has one near 0; a direction of one basis alone has 1.
+
+    Parameters
+    ----------
+    bases : sequence of Tensor of shape (n_columns, n_directions)
+        Orthonormal columns each.
+
+    Returns
+    -------
+    Tensor of shape (n_columns, n_merged)
+        An orthonormal basis of the directions with an eigenvalue of 1/2 or more.
+    """
+    stacked = torch.cat(list(bases), dim=1)
+    u, sizes, _ = torch.linalg.svd(stacked, full_matrices=False)
+    merged: Tensor = u[:, sizes.square() >= 0.5]
+    return merged
+
+
+def joint_rotations(correlations: Sequence[Sequence[Float[Tensor, "_ _"]]]) -> list[Float[Tensor, "_ J"]]:
+    """Rotate the variates of all modalities into joint coordinates, best agreement first.
+
+    Coordinate by coordinate, the leading eigenvector of the correlations of what is left (MAXVAR) says which
+    combination of each modality's variates agrees most. Where these agree much less than the best two modalities
+    alone could, no direction is left that all show: then those two give the coordinate, and others that
+    agree with both join. A modality that takes no part in a coordinate gets a column of 0. With two modalities
+    this is the singular value decomposition of their correlations.
+
+    Parameters
+    ----------
+    correlations : sequence of n_modalities sequences of n_modalities Tensor of shape (n_own, n_other)
+        Between the uncorrelated, unit variance variates of two modalities.
+
+    Returns
+    -------
+    list of n_modalities Tensor of shape (n_own, n_joint)
+        Orthonormal columns and columns of 0. Variates that agree with no other modality are left out.
+
+    References
+    ----------
+    Kettenring, Canonical analysis of several sets of variables, Biometrika 1971.
+    """
+    if len(correlations) == 2:
+        u, _, vt = torch.linalg.svd(correlations[0][1], full_matrices=False)
+        return [u, vt.T]
+    left = [torch.eye(len(row[0]), dtype=row[0].dtype, device=row[0].device) for row in correlations]
+    columns: list[list[Tensor]] = [[] for _ in left]
+    while sum(basis.shape[1] > 0 for basis in left) > 1:
+        blocks = [
+            [p.T @ block @ q for block, q in zip(row, left, strict=True)]
+            for row, p in zip(correlations, left, strict=True)
+        ]
+        leading = _next_coordinate(blocks)
+        if not leading:
+            break
+        for m, basis in enumerate(left):
+            direction = leading.get(m)
+            columns[m].append(basis.new_zeros(len(basis)) if direction is None else basis @ direction)
+            if direction is not None:
+                left[m] = basis @ torch.linalg.qr(direction[:, None], mode="complete").Q[:, 1:]
+    return [
+        torch.stack(c, dim=1) if c else basis.new_zeros(len(basis), 0) for c, basis in zip(columns, left, strict=True)
+    ]
 
 
 def pairwise_correlations(u: Float[Tensor, "N K"], v: Float[Tensor, "N K"]) -> Float[Tensor, " K"]:
@@ -118,6 +247,30 @@ def pairwise_correlations(u: Float[Tensor, "N K"], v: Float[Tensor, "N K"]) -> F
     return torch.where(size > 0, (u * v).sum(0) / size.clamp(min=torch.finfo(u.dtype).tiny), 0.0)
 
 
+def effective_rank(eigenvalues: Float[Tensor, " K"]) -> Float[Tensor, ""]:
+    """Count directions by how evenly they share the variance: the exponential of the spectrum's entropy.
+
+    Parameters
+    ----------
+    eigenvalues : Tensor of shape (n_directions,)
+        Variances; negative ones are rounding errors.
+
+    Returns
+    -------
+    Tensor of shape ()
+        1 if one direction has all variance, n_directions if all have the same; 0 if there is none.
+
+    References
+    ----------
+    Roy and Vetterli, The effective rank, EUSIPCO 2007.
+    """
+    positive = eigenvalues.clamp(min=0)
+    total = positive.sum()
+    share = positive / total.clamp(min=torch.finfo(total.dtype).tiny)
+    entropy: Tensor = -torch.special.xlogy(share, share).sum()
+    return torch.where(total > 0, entropy.exp(), 0.0)
+
+
 def with_fixed_signs(directions: Float[Tensor, "P K"]) -> Float[Tensor, "P K"]:
     """Flip directions, whose sign is free, so that equal data give equal results.
 
@@ -132,6 +285,25 @@ def with_fixed_signs(directions: Float[Tensor, "P K"]) -> Float[Tensor, "P K"]:
         The same, with the largest entry of each positive.
     """
     return directions * _column_sign(directions)
+
+
+def with_joint_signs(directions: Sequence[Float[Tensor, "_ J"]]) -> list[Float[Tensor, "_ J"]]:
+    """Flip joint coordinates in all modalities alike, so that equal data give equal results.
+
+    Parameters
+    ----------
+    directions : sequence of Tensor of shape (n_columns, n_joint)
+        A matrix a modality; a column of 0 where the modality does not show the coordinate.
+
+    Returns
+    -------
+    list of Tensor of shape (n_columns, n_joint)
+        The same, with the largest entry positive in the first modality that shows it.
+    """
+    sign = torch.zeros_like(_column_sign(directions[0]))
+    for matrix in directions:
+        sign = torch.where(sign == 0, _column_sign(matrix) * matrix.any(0), sign)
+    return [matrix * torch.where(sign == 0, 1.0, sign) for matrix in directions]
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -176,12 +348,74 @@ def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     return out / len(x)
 
 
-def _whitening(a: Tensor) -> Tensor:
-    """Map to uncorrelated columns of unit variance; directions without variance are left out."""
-    eigenvalues, directions = torch.linalg.eigh(a.T @ a / len(a))
-    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[-1].clamp(min=torch.finfo(a.dtype).tiny)
-    whitening: Tensor = directions[:, keep] / eigenvalues[keep].sqrt()
-    return whitening
+def _covariance_by_expectation(rows: Tensor, present: Tensor, owner: Tensor) -> Tensor:
+    """EM for a joint normal distribution; `owner` says which modality a column belongs to."""
+    patterns, of_row = torch.unique(present, dim=0, return_inverse=True)
+    count = present.double().T @ present.double()
+    covariance = rows.T @ rows / count[owner][:, owner].clamp(min=1)
+    covariance = torch.where(owner[:, None] == owner, covariance, 0.0)
+    jitter = NUMERICAL_RANK * covariance.diagonal().mean() * torch.eye(len(owner), dtype=rows.dtype, device=rows.device)
+    for _ in range(EM_ROUNDS):
+        total = torch.zeros_like(covariance)
+        for index, pattern in enumerate(patterns):
+            known, unknown = pattern[owner], ~pattern[owner]
+            chosen = rows[of_row == index]
+            predict = torch.linalg.solve((covariance + jitter)[known][:, known], covariance[known][:, unknown])
+            full = chosen.clone()
+            full[:, unknown] = chosen[:, known] @ predict
+            unsure = torch.zeros_like(total)
+            unsure[unknown.nonzero(), unknown.nonzero().T] = (
+                covariance[unknown][:, unknown] - covariance[unknown][:, known] @ predict
+            )
+            total += full.T @ full + len(chosen) * unsure
+        covariance = total / len(rows)
+    return covariance
+
+
+def _next_coordinate(blocks: Sequence[Sequence[Tensor]]) -> dict[int, Tensor]:
+    """Find a unit vector for each modality that takes part in the next joint coordinate; none if nothing agrees."""
+    members = [m for m in range(len(blocks)) if blocks[m][m].shape[0]]
+    pairs = {(a, b): torch.linalg.svd(blocks[a][b], full_matrices=False) for a, b in combinations(members, 2)}
+    best = max(pairs, key=lambda pair: float(pairs[pair].S[0]))
+    strongest = float(pairs[best].S[0])
+    if strongest <= NUMERICAL_RANK:
+        return {}
+    together = _with_partners(blocks, _leading_blocks(blocks, members), strongest)
+    agreement = [float(together[a] @ blocks[a][b] @ together[b]) for a, b in combinations(sorted(together), 2)]
+    if agreement and sum(agreement) / len(agreement) >= TOGETHER * strongest:
+        return together
+    first, second = best
+    chosen = {first: pairs[best].U[:, 0], second: pairs[best].Vh[0]}
+    for other in set(members) - set(best):
+        direction = blocks[other][first] @ chosen[first] + blocks[other][second] @ chosen[second]
+        direction = direction / direction.norm().clamp(min=torch.finfo(direction.dtype).tiny)
+        if all(float(direction @ blocks[other][m] @ chosen[m]) >= strongest / 2 for m in best):
+            chosen[other] = direction
+    return chosen
+
+
+def _with_partners(
+    blocks: Sequence[Sequence[Tensor]], leading: dict[int, Tensor], strongest: float
+) -> dict[int, Tensor]:
+    """Leave out the modalities that agree with no other, and compute the others' vectors anew."""
+    kept = [
+        m
+        for m in leading
+        if any(
+            float(leading[m] @ blocks[m][other] @ leading[other]) >= strongest / 2 for other in leading if other != m
+        )
+    ]
+    return leading if len(kept) == len(leading) else _leading_blocks(blocks, kept) if kept else {}
+
+
+def _leading_blocks(blocks: Sequence[Sequence[Tensor]], members: Sequence[int]) -> dict[int, Tensor]:
+    """Leading eigenvector of the members' correlations, cut into one unit vector a member."""
+    sizes = [blocks[m][m].shape[0] for m in members]
+    whole = torch.cat([torch.cat([blocks[m][other] for other in members], dim=1) for m in members])
+    parts = torch.split(torch.linalg.eigh(whole).eigenvectors[:, -1], sizes)
+    return {
+        m: part / part.norm() for m, part in zip(members, parts, strict=True) if float(part.norm()) > NUMERICAL_RANK
+    }
 
 
 def _column_sign(matrix: Tensor) -> Tensor:

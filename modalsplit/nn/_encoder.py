@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+# Of the initial weights of a sine unit, in those of a ramp.
+FREQUENCY = 2.0
 
 
 class Affine(nn.Module):
@@ -31,12 +36,117 @@ class Affine(nn.Module):
         return (x - self.mean) @ self.weight
 
     def then(self, weight: Float[Tensor, "D E"]) -> Affine:
-        """Compose with a second linear map, so that a batch costs one product."""
-        return Affine(self.mean, self.weight @ weight)
+        """Compose with a second linear map of the leading columns, so that a batch costs one product."""
+        return Affine(self.mean, self.weight[:, : len(weight)] @ weight)
+
+
+class Scaled(nn.Module):
+    """A fixed map: subtract a mean, divide by one number for all columns.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (n_in,)
+        What is subtracted.
+    scale : Tensor of shape ()
+        What divides; more than 0.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Float[Tensor, " P"], scale: Float[Tensor, ""]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Map a batch."""
+        return (x - self.mean) / self.scale
+
+
+def drawn_linear(n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
+    """Make a trainable affine map with torch's own initial weights (Kaiming-uniform), drawn from a generator.
+
+    Parameters
+    ----------
+    n_in : int
+        Columns of the input.
+    n_out : int
+        Columns of the output.
+    generator : torch.Generator
+        Draws the weights, on its own device; the global generator is not used.
+    bias : bool, default=True
+        Whether a constant is added.
+
+    Returns
+    -------
+    torch.nn.Linear
+        With weights and bias uniform in ±1/sqrt(n_in).
+    """
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias, device=generator.device)  # type: ignore[no-untyped-call]
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -(n_in**-0.5), n_in**-0.5, generator=generator)
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+class Anchors(nn.Module):
+    """From a modality's columns to its anchors.
+
+    Parameters
+    ----------
+    front : Module or None
+        What the columns pass first, such as `Uncensor`.
+    affine : Affine
+        From there to the anchors.
+    """
+
+    def __init__(self, front: nn.Module | None, affine: Affine) -> None:
+        super().__init__()
+        self.front = front
+        self.affine = affine
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B D"]:
+        """Map a batch."""
+        anchors: Tensor = self.affine(x if self.front is None else self.front(x))
+        return anchors
+
+    def then(self, weight: Float[Tensor, "D E"]) -> Anchors:
+        """Compose with a second linear map of the leading anchors, so that a batch costs one product."""
+        return Anchors(self.front, self.affine.then(weight))
+
+    def narrowed(self, n_anchors: int) -> Anchors:
+        """Select the leading anchors."""
+        return Anchors(self.front, Affine(self.affine.mean, self.affine.weight[:, :n_anchors]))
+
+
+def drawn_network(n_in: int, n_hidden: int, n_out: int, generator: torch.Generator) -> nn.Sequential:
+    """Make a trainable network with one hidden layer of smooth ramps (GELU), drawn like `drawn_linear`.
+
+    Parameters
+    ----------
+    n_in : int
+        Columns of the input.
+    n_hidden : int
+        Units of the hidden layer.
+    n_out : int
+        Columns of the output.
+    generator : torch.Generator
+        Draws the weights, on its own device; the global generator is not used.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        The network.
+    """
+    return nn.Sequential(drawn_linear(n_in, n_hidden, generator), nn.GELU(), drawn_linear(n_hidden, n_out, generator))
 
 
 class FeatureNetwork(nn.Module):
     """Learned non-linear features of one modality: a network with one hidden layer.
+
+    Half of the hidden units are smooth ramps (GELU), which learn squares, products and absolute values. The
+    others are sines: ramps alone find a periodic function too late, if at all.
 
     Parameters
     ----------
@@ -50,23 +160,54 @@ class FeatureNetwork(nn.Module):
         Divides the input: its standard deviation.
     generator : torch.Generator
         Draws the initial weights, on its own device; the global generator is not used.
+
+    References
+    ----------
+    Sitzmann et al., Implicit neural representations with periodic activation functions, NeurIPS 2020.
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         self.n_in = n_in
         self.scale = scale
-        self.hidden = nn.utils.skip_init(nn.Linear, n_in, n_hidden, device=generator.device)  # type: ignore[no-untyped-call]
-        self.out = nn.utils.skip_init(nn.Linear, n_hidden, n_out, device=generator.device)  # type: ignore[no-untyped-call]
-        for layer in (self.hidden, self.out):
-            bound = layer.in_features**-0.5
-            for parameter in layer.parameters():
-                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        self.n_ramps = (n_hidden + 1) // 2
+        self.hidden = drawn_linear(n_in, n_hidden, generator)
+        self.out = drawn_linear(n_hidden, n_out, generator)
+        with torch.no_grad():
+            self.hidden.weight[self.n_ramps :] *= FREQUENCY
 
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B F"]:
         """Compute the features of a batch."""
-        features: Tensor = self.out(nn.functional.gelu(self.hidden(x / self.scale)))
+        hidden = self.hidden(x / self.scale)
+        ramps, waves = hidden[:, : self.n_ramps], hidden[:, self.n_ramps :]
+        features: Tensor = self.out(torch.cat([nn.functional.gelu(ramps), torch.sin(waves)], dim=1))
         return features
+
+
+class SkipNetwork(nn.Module):
+    """An affine map, and on top of it what a network with one hidden layer adds.
+
+    Parameters
+    ----------
+    n_in : int
+        Columns of the input.
+    n_hidden : int
+        Units of the hidden layer.
+    n_out : int
+        Columns of the output.
+    generator : torch.Generator
+        Draws the initial weights, on its own device; the global generator is not used.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.affine = drawn_linear(n_in, n_out, generator)
+        self.network = drawn_network(n_in, n_hidden, n_out, generator)
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B D"]:
+        """Map a batch."""
+        added: Tensor = self.affine(x) + self.network(x)
+        return added
 
 
 class LearnedPrimitive(nn.Module):
@@ -74,25 +215,25 @@ class LearnedPrimitive(nn.Module):
 
     Parameters
     ----------
-    anchors : Affine
+    anchors : Anchors
         From the modality's columns to its anchors.
-    network : FeatureNetwork
-        From the leading anchors to the learned features.
+    networks : sequence of FeatureNetwork
+        From the leading anchors to learned features.
     readout : Affine
-        From both, side by side, to the primitive.
+        From all of these, side by side, to the primitive.
     """
 
-    def __init__(self, anchors: Affine, network: FeatureNetwork, readout: Affine) -> None:
+    def __init__(self, anchors: Anchors, networks: Sequence[FeatureNetwork], readout: Affine) -> None:
         super().__init__()
         self.anchors = anchors
-        self.network = network
+        self.networks = nn.ModuleList(networks)
         self.readout = readout
 
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B D"]:
         """Compute the primitive of a batch."""
         anchors = self.anchors(x)
-        features = self.network(anchors[:, : self.network.n_in])
-        primitive: Tensor = self.readout(torch.cat([anchors, features], dim=1))
+        features = [network(anchors[:, : network.n_in]) for network in self.networks]
+        primitive: Tensor = self.readout(torch.cat([anchors, *features], dim=1))
         return primitive
 
 

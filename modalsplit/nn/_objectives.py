@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import logsigmoid, relu, softplus
+from torch.nn.functional import cosine_similarity, logsigmoid, relu, softplus
 
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
+Raw = tuple[Float[Tensor, "B P"], Float[Tensor, "B Q"]]
+Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
+Gap = Literal["batch", "item"]
 
 
-def encoder_loss(common: Parts, specific: Parts) -> Float[Tensor, ""]:
-    """Align the common parts and make the specific parts of an item orthogonal (Eq. 3).
+def encoder_loss(common: Parts, specific: Parts, orthogonality: Orthogonality = "inner") -> Float[Tensor, ""]:
+    """Align the common parts and make the specific parts orthogonal (Eq. 3).
 
     L_en = mean over items of ‖c_v - c_t‖² + (s_v · s_t)²
 
@@ -21,6 +26,8 @@ def encoder_loss(common: Parts, specific: Parts) -> Float[Tensor, ""]:
         Common part of each modality.
     specific : pair of Tensor of shape (n_batch, n_components)
         Specific part of each modality.
+    orthogonality : {"inner", "hadamard", "covariance", "hsic"}, default="inner"
+        How the product is read; see `orthogonality_loss`.
 
     Returns
     -------
@@ -29,14 +36,69 @@ def encoder_loss(common: Parts, specific: Parts) -> Float[Tensor, ""]:
 
     References
     ----------
-    Han et al., WWW 2022, Eq. 3; the product is read as an inner product, as in the released code.
+    Han et al., WWW 2022, Eq. 3.
     """
-    alignment = (common[0] - common[1]).square().sum(1)
-    orthogonality = (specific[0] * specific[1]).sum(1).square()
-    return (alignment + orthogonality).mean()
+    return alignment_loss(common) + orthogonality_loss(specific, orthogonality)
 
 
-def common_gap(primitive: Parts, translated: Parts) -> Float[Tensor, ""]:
+def alignment_loss(common: Parts) -> Float[Tensor, ""]:
+    """Bring the common parts of an item together (Eq. 3, first term).
+
+    mean over items of ‖c_v - c_t‖²
+
+    Parameters
+    ----------
+    common : pair of Tensor of shape (n_batch, n_components)
+        Common part of each modality.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The loss, 0 or more.
+
+    References
+    ----------
+    Han et al., WWW 2022, Eq. 3. PAMD's released code takes the mean over dimensions as well: this by n_components.
+    """
+    return (common[0] - common[1]).square().sum(1).mean()
+
+
+def orthogonality_loss(specific: Parts, reading: Orthogonality = "inner") -> Float[Tensor, ""]:
+    """Make the specific parts orthogonal (Eq. 3, second term, ‖s_v · s_t‖²).
+
+    Parameters
+    ----------
+    specific : pair of Tensor of shape (n_batch, n_components)
+        Specific part of each modality.
+    reading : {"inner", "hadamard", "covariance", "hsic"}, default="inner"
+        What the product is, which the paper leaves open:
+
+        - ``"inner"``: mean over items of (s_v · s_t)², as in PAMD's released code.
+        - ``"hadamard"``: mean over items of ‖s_v ∘ s_t‖², the product element by element.
+        - ``"covariance"``: ‖Cov(s_v, s_t)‖² (Frobenius) of the batch. Too large by about
+          tr Cov(s_v) · tr Cov(s_t) / n_batch.
+        - ``"hsic"``: the same without bias, `cross_covariance_energy`, of 4 items or more. What is negative counts
+          as 0: it is chance, and on few items the parts could make it as negative as they like by growing.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The loss, 0 or more.
+
+    References
+    ----------
+    Han et al., WWW 2022, Eq. 3.
+    """
+    a, b = specific
+    if reading == "hsic":
+        return relu(cross_covariance_energy(a, b))
+    if reading == "covariance":
+        return ((a - a.mean(0)).T @ (b - b.mean(0)) / max(1, len(a) - 1)).square().sum()
+    product = a * b
+    return (product.sum(1).square() if reading == "inner" else product.square().sum(1)).mean()
+
+
+def common_gap(primitive: Parts, translated: Parts, gap: Gap = "batch") -> Float[Tensor, "*gap"]:
     """Error of each primitive when it is translated from the other modality's common part (Eq. 5).
 
     L_c = mean over items of ‖e_t - Φ_v(c_v)‖² + ‖e_v - Φ_t(c_t)‖²
@@ -47,20 +109,22 @@ def common_gap(primitive: Parts, translated: Parts) -> Float[Tensor, ""]:
         Primitive of each modality.
     translated : pair of Tensor of shape (n_batch, n_components)
         Each modality as predicted from the other one's common part (Eq. 4), in the same order.
+    gap : {"batch", "item"}, default="batch"
+        Whether the mean over items is taken.
 
     Returns
     -------
-    Tensor of shape ()
-        The gap, 0 or more.
+    Tensor of shape () or (n_batch,)
+        The gap of the batch, or of each item; 0 or more.
 
     References
     ----------
     Han et al., WWW 2022, Eq. 4 and 5.
     """
-    return _gap(primitive, translated)
+    return _gap(primitive, translated, gap)
 
 
-def primitive_gap(primitive: Parts, translated: Parts) -> Float[Tensor, ""]:
+def primitive_gap(primitive: Parts, translated: Parts, gap: Gap = "batch") -> Float[Tensor, "*gap"]:
     """Error of each primitive when it is translated from the other modality's primitive (Eq. 8).
 
     L_p = mean over items of ‖e_t - Φ_v(e_v)‖² + ‖e_v - Φ_t(e_t)‖²
@@ -71,20 +135,22 @@ def primitive_gap(primitive: Parts, translated: Parts) -> Float[Tensor, ""]:
         Primitive of each modality.
     translated : pair of Tensor of shape (n_batch, n_components)
         Each modality as predicted from the other one's primitive (Eq. 6), in the same order.
+    gap : {"batch", "item"}, default="batch"
+        Whether the mean over items is taken.
 
     Returns
     -------
-    Tensor of shape ()
-        The gap, 0 or more.
+    Tensor of shape () or (n_batch,)
+        The gap of the batch, or of each item; 0 or more.
 
     References
     ----------
     Han et al., WWW 2022, Eq. 6 and 8.
     """
-    return _gap(primitive, translated)
+    return _gap(primitive, translated, gap)
 
 
-def specific_gap(target: Parts, translated: Parts) -> Float[Tensor, ""]:
+def specific_gap(target: Parts, translated: Parts, gap: Gap = "batch") -> Float[Tensor, "*gap"]:
     """Error of each target when it is translated from the other modality's specific part (Eq. 9).
 
     L_s = mean over items of ‖y_t - Φ_v(s_v)‖² + ‖y_v - Φ_t(s_t)‖²
@@ -96,21 +162,23 @@ def specific_gap(target: Parts, translated: Parts) -> Float[Tensor, ""]:
         makes the three gaps comparable.
     translated : pair of Tensor of shape (n_batch, n_components)
         Each modality as predicted from the other one's specific part (Eq. 7), in the same order.
+    gap : {"batch", "item"}, default="batch"
+        Whether the mean over items is taken.
 
     Returns
     -------
-    Tensor of shape ()
-        The gap, 0 or more.
+    Tensor of shape () or (n_batch,)
+        The gap of the batch, or of each item; 0 or more.
 
     References
     ----------
     Han et al., WWW 2022, Eq. 7 and 9.
     """
-    return _gap(target, translated)
+    return _gap(target, translated, gap)
 
 
 def printed_ranking_loss(
-    common: Float[Tensor, ""], primitive: Float[Tensor, ""], specific: Float[Tensor, ""]
+    common: Float[Tensor, "*gap"], primitive: Float[Tensor, "*gap"], specific: Float[Tensor, "*gap"]
 ) -> Float[Tensor, ""]:
     """Order the gaps L_c < L_p < L_s, as printed (Eq. 10); it has no lower bound.
 
@@ -118,8 +186,8 @@ def printed_ranking_loss(
 
     Parameters
     ----------
-    common, primitive, specific : Tensor of shape ()
-        The three gaps.
+    common, primitive, specific : Tensor of shape () or (n_batch,)
+        The three gaps, of the batch or of each item; of the latter the mean loss is taken.
 
     Returns
     -------
@@ -130,25 +198,28 @@ def printed_ranking_loss(
     ----------
     Han et al., WWW 2022, Eq. 10. With Eq. 3 added it is the paper's objective, Eq. 11.
     """
-    return logsigmoid(common - primitive) + logsigmoid(primitive - specific)
+    return (logsigmoid(common - primitive) + logsigmoid(primitive - specific)).mean()
 
 
 def bounded_ranking_loss(
-    common: Float[Tensor, ""],
-    primitive: Float[Tensor, ""],
-    specific: Float[Tensor, ""],
+    common: Float[Tensor, "*gap"],
+    primitive: Float[Tensor, "*gap"],
+    specific: Float[Tensor, "*gap"],
     temperature: float = 1.0,
+    margin: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Order the gaps L_c < L_p < L_s by the bounded reading of Eq. 10.
 
-    softplus((L_c - L_p) / τ) + softplus((L_p - L_s) / τ)
+    softplus((L_c - L_p + m) / τ) + softplus((L_p - L_s + m) / τ)
 
     Parameters
     ----------
-    common, primitive, specific : Tensor of shape ()
-        The three gaps.
+    common, primitive, specific : Tensor of shape () or (n_batch,)
+        The three gaps, of the batch or of each item; of the latter the mean loss is taken.
     temperature : float, default=1.0
-        The τ above.
+        The τ above, in the units of the gaps.
+    margin : float, default=0.0
+        The m above, in the units of the gaps.
 
     Returns
     -------
@@ -159,7 +230,145 @@ def bounded_ranking_loss(
     ----------
     Han et al., WWW 2022, Eq. 10, with the sign and curvature of a ranking loss.
     """
-    return softplus((common - primitive) / temperature) + softplus((primitive - specific) / temperature)
+    common_first = softplus((common - primitive + margin) / temperature)
+    specific_last = softplus((primitive - specific + margin) / temperature)
+    return (common_first + specific_last).mean()
+
+
+def cosine_ranking_loss(
+    target: Float[Tensor, "B P"],
+    common: Float[Tensor, "B P"],
+    primitive: Float[Tensor, "B P"],
+    specific: Float[Tensor, "B P"],
+    temperature: float = 0.5,
+    batch_sum_negative: bool = False,
+) -> Float[Tensor, ""]:
+    """Order translations by cosine similarity with their target, one direction, as PAMD's released code does.
+
+    With the cosines c, p, s of the three translations of an item: mean over items of
+    -log[e^(c/τ) / (e^(c/τ) + e^(p/τ) + e^(s/τ))] - log[e^(p/τ) / (e^(p/τ) + e^(s/τ))]
+
+    Parameters
+    ----------
+    target : Tensor of shape (n_batch, n_columns)
+        One modality: its raw features.
+    common, primitive, specific : Tensor of shape (n_batch, n_columns)
+        The modality as translated from the other one's common part, primitive and specific part.
+    temperature : float, default=0.5
+        The τ above, in units of cosine.
+    batch_sum_negative : bool, default=False
+        Whether s is the sum of the cosines of all items of the batch, the same for each, as in the released
+        code, where the reduction lacks its axis.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The loss, more than 0. Computed from logarithms of sums of exponentials, it does not overflow.
+
+    References
+    ----------
+    PAMD's released code, in the place of Han et al., WWW 2022, Eq. 10.
+    """
+    c, p, s = (cosine_similarity(x, target) / temperature for x in (common, primitive, specific))
+    if batch_sum_negative:
+        s = s.sum().expand_as(s)
+    return (torch.stack([c, p, s]).logsumexp(0) - c + softplus(s - p)).mean()
+
+
+def cosine_gap(target: Raw, translated: Raw) -> Float[Tensor, ""]:
+    """Measure how far translations point away from their targets.
+
+    mean over items and both directions of 1 - cos(y, ŷ)
+
+    Parameters
+    ----------
+    target : pair of Tensor of shape (n_batch, n_columns of the modality)
+        Raw features of each modality.
+    translated : pair of Tensor of shape (n_batch, n_columns of the modality)
+        Each modality as predicted from the other one, in the same order.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The gap, 0 to 2; lower is better.
+
+    References
+    ----------
+    L_c, L_p and L_s (Han et al., WWW 2022, Eq. 5, 8 and 9) in the units of PAMD's released code.
+    """
+    first, second = (1 - cosine_similarity(x, y).mean() for x, y in zip(translated, target, strict=True))
+    return (first + second) / 2
+
+
+def relative_alignment_loss(common: Parts) -> Float[Tensor, ""]:
+    """Bring the common parts of an item together, whatever their size: shrinking them gains nothing.
+
+    L_align = mean over items of ‖c_v - c_t‖² / (tr Var c_v + tr Var c_t)
+
+    Parameters
+    ----------
+    common : pair of Tensor of shape (n_batch, n_components)
+        Common part of each modality.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The loss: 0 if the parts are the same, 1 if they are uncorrelated, of equal means.
+    """
+    return alignment_loss(common) / _positive(_total_variance(common[0]) + _total_variance(common[1]))
+
+
+def relative_error(target: Float[Tensor, "B D"], translated: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """Measure the squared error of a translation, one direction, as a share of the target's variance.
+
+    ℓ = mean over items of ‖y - ŷ‖² / tr Var y
+
+    Parameters
+    ----------
+    target : Tensor of shape (n_batch, n_components)
+        Primitive of one modality. It gets no gradient: the prediction is to improve, not the target.
+    translated : Tensor of shape (n_batch, n_components)
+        The same as predicted from the other modality.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The error, 0 or more; 1 is that of predicting the mean.
+    """
+    target = target.detach()
+    return (target - translated).square().sum(1).mean() / _positive(_total_variance(target))
+
+
+def residual_loss(primitive: Parts, specific: Parts, whole: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Take what the modalities share out of the specific parts.
+
+    L_res = ½ [H(s_v, e_t) + H(s_t, e_v)] / H₀, where H is `cross_covariance_energy`. It is measured against the
+    other modality's whole primitive: the product of two specific parts is quartic in the extractors, and its gradient
+    dies before the residual is gone.
+
+    H is negative by chance, and on few rows a specific part could make it as negative as it likes by growing. So no H
+    counts as less than a part as large as its primitive can have, -tr Var e_v · tr Var e_t / n_batch.
+
+    Parameters
+    ----------
+    primitive : pair of Tensor of shape (n_batch, n_components)
+        Primitive of each modality, 4 rows or more. They get no gradient.
+    specific : pair of Tensor of shape (n_batch, n_components)
+        Specific part of each modality.
+    whole : Tensor of shape ()
+        H₀: H(e_v, e_t) of all rows; more than 0.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The share: about 1 if nothing was taken out, 0 if the specific parts show nothing linear of the other
+        modality, negative by chance.
+    """
+    first, second = (x.detach() for x in primitive)
+    least = -_total_variance(first) * _total_variance(second) / len(first)
+    left = torch.maximum(cross_covariance_energy(specific[0], second), least)
+    right = torch.maximum(cross_covariance_energy(specific[1], first), least)
+    return (left + right) / (2 * whole)
 
 
 def agreement_loss(a: Float[Tensor, "B F"], b: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
@@ -243,11 +452,18 @@ def residual_share(primitive: Parts, specific: Parts) -> Float[Tensor, ""]:
     return torch.where(whole > 0, (left + right) / (2 * whole), torch.nan)
 
 
-def _gap(target: Parts, translated: Parts) -> Tensor:
-    return sum(
-        ((y - predicted).square().sum(1).mean() for y, predicted in zip(target, translated, strict=True)),
-        start=target[0].new_zeros(()),
-    )
+def _gap(target: Parts, translated: Parts, gap: Gap) -> Tensor:
+    first, second = ((y - predicted).square().sum(1) for y, predicted in zip(target, translated, strict=True))
+    return first + second if gap == "item" else (first + second).mean()
+
+
+def _total_variance(x: Tensor) -> Tensor:
+    return x.var(0, correction=0).sum()
+
+
+def _positive(x: Tensor) -> Tensor:
+    """Keep a divisor away from 0, where all rows of a batch are equal."""
+    return x.clamp(min=torch.finfo(x.dtype).eps)
 
 
 def _off_diagonal_energy(x: Tensor) -> Tensor:

@@ -1,7 +1,35 @@
-"""How an encoder is fitted: one objective, one file; rows of two modalities in, a module out."""
+"""How an encoder is fitted: one objective, one file; rows of two or more modalities in, a module out."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from modalsplit.objectives._closed_form import fit_closed_form
 from modalsplit.objectives._fitted import Fitted, Settings
 from modalsplit.objectives._stable import fit_stable
+from modalsplit.objectives._trained import fit_trained
+from modalsplit.objectives._width import automatic_width
 
-__all__ = ["Fitted", "Settings", "fit_closed_form", "fit_stable"]
+__all__ = ["Fitted", "Settings", "automatic_width", "fit_closed_form", "fit_objective", "fit_stable", "fit_trained"]
+
+
+def fit_objective(views: Sequence[Tensor], settings: Settings) -> Fitted:
+    """Fit an encoder by the objective that the settings name.
+
+    Parameters
+    ----------
+    views : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality, on one device; NaN in rows that lack it.
+    settings : Settings
+        See there.
+
+    Returns
+    -------
+    Fitted
+        The encoder.
+    """
+    if settings.objective == "cca":
+        return fit_closed_form(views, settings)
+    if settings.objective == "stable" and settings.extractor in {None, "learned"}:
+        return fit_stable(views, settings)
+    return fit_trained(views, settings)

@@ -9,6 +9,7 @@ split on all rows, exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -16,74 +17,62 @@ from torch import Tensor, nn
 
 from modalsplit.nn import (
     Affine,
+    Anchors,
     Branch,
     Disentangler,
-    canonical_directions,
-    pairwise_correlations,
+    joint_covariance,
+    joint_rotations,
+    merged_subspace,
     principal_anchors,
     residual_share,
+    whitening,
     with_fixed_signs,
+    with_joint_signs,
 )
-from modalsplit.objectives._fitted import Fitted, Settings, Views
-
-# Correlations on n unseen rows scatter around 0 with 1/sqrt(n) if there is nothing; 3 of these are a proof.
-NULL_DEVIATIONS = 3.0
-# A direction belongs to the common part if it is at least this share of the strongest correlation: corrected
-# for how noisy the modalities are, more of it is then shared than not.
-LEAST_SHARE = 0.5
-# A more complicated candidate must be better by this many standard errors.
-STANDARD_ERRORS = 2.0
-# With fewer rows held out nothing can be judged.
-FEWEST_HELD_OUT = 10
-
-
-class Fold(NamedTuple):
-    """Which rows compute and which judge."""
-
-    train: Tensor
-    held_out: Tensor
-
-
-class Verdict(NamedTuple):
-    """What unseen rows say of a candidate.
-
-    Attributes
-    ----------
-    rank : int
-        How many directions are common.
-    correlations : Tensor of shape (n_pairs,)
-        Of the canonical pairs, on held-out rows.
-    errors : Tensor of shape (n_held_out,)
-        Squared error of the other modality's anchors, predicted from the common part, averaged over both
-        ways (Eq. 5), as a share of the anchors' mean square: 1 if nothing is predicted. Fold by fold.
-    """
-
-    rank: int
-    correlations: Tensor
-    errors: Tensor
+from modalsplit.objectives._fitted import Fitted, Settings
+from modalsplit.objectives._judge import Fold, Verdict, judge, predicts_better
 
 
 class Anchored(NamedTuple):
-    """Both modalities in their anchors, and how the rows are divided."""
+    """All modalities in their anchors, and how the rows are divided.
 
-    maps: tuple[Affine, Affine]
-    scores: Views
-    scales: Views
+    Attributes
+    ----------
+    maps : list of Anchors
+        From a modality's columns to its anchors.
+    scores : list of Tensor of shape (n_rows, n_anchors)
+        The anchors, centred, float64; 0 in rows that lack the modality.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which row has which modality.
+    folds : list of Fold
+        Each row is held out once.
+    settings : Settings
+        What all objectives need to know.
+    """
+
+    maps: list[Anchors]
+    scores: list[Tensor]
+    present: Tensor
     folds: list[Fold]
-    n_components: int
+    settings: Settings
 
-    def leading(self, width: int) -> Views:
+    def leading(self, width: int) -> list[Tensor]:
         """Select the first anchors of each modality."""
-        return self.scores[0][:, :width], self.scores[1][:, :width]
+        return [scores[:, :width] for scores in self.scores]
+
+    def judged(self, features: Sequence[Tensor], folds: Sequence[Fold]) -> Verdict:
+        """Let held-out rows judge a candidate by what it predicts of the leading anchors."""
+        d = self.settings.n_components
+        return judge(features, self.leading(d), self.present, folds, d, self.settings.common_rank)
 
 
-def fit_closed_form(views: Views, settings: Settings) -> Fitted:
-    """Split two modalities by canonical directions: no training.
+def fit_closed_form(views: Sequence[Tensor], settings: Settings) -> Fitted:
+    """Split modalities by canonical directions: no training.
 
     Parameters
     ----------
-    views : pair of Tensor of shape (n_rows, n_columns)
-        Complete rows of both modalities.
+    views : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -97,19 +86,19 @@ def fit_closed_form(views: Views, settings: Settings) -> Fitted:
     Han et al., WWW 2022, Eq. 1 and 2, with Θ in closed form; Hotelling 1936.
     """
     anchored = anchor(views, settings)
-    width, verdict = best_width(anchored, settings)
-    record = {"translation_error": mean_error(verdict)}
+    width, verdict = best_width(anchored)
+    record = {"translation_error": verdict.translation_error}
     settings.on_epoch(record)
-    return split_anchors(anchored, width, verdict, views, settings, history=[record])
+    return split_anchors(anchored, width, verdict, views, history=[record])
 
 
-def anchor(views: Views, settings: Settings) -> Anchored:
-    """Map both modalities to their anchors, once, and divide the rows.
+def anchor(views: Sequence[Tensor], settings: Settings) -> Anchored:
+    """Map all modalities to their anchors, once, and divide the rows.
 
     Parameters
     ----------
-    views : pair of Tensor of shape (n_rows, n_columns)
-        Complete rows of both modalities.
+    views : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -118,18 +107,47 @@ def anchor(views: Views, settings: Settings) -> Anchored:
     Anchored
         Anchors of up to twice `n_components` columns, float64.
     """
-    maps, scales = zip(
-        *(principal_anchors(x, 2 * settings.n_components, settings.ridge, settings.generator) for x in views),
-        strict=True,
-    )
-    scores = tuple(anchors(x.double()) for anchors, x in zip(maps, views, strict=True))
-    order = torch.randperm(len(views[0]), generator=settings.generator, device=settings.generator.device)
-    parts = order.to(views[0].device).chunk(max(2, round(1 / settings.validation_fraction)))
+    present = torch.stack([~x.isnan().any(1) for x in views], dim=1)
+    order = torch.randperm(len(present), generator=settings.generator, device=settings.generator.device)
+    parts = order.to(present.device).chunk(max(2, round(1 / settings.validation_fraction)))
     folds = [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
-    return Anchored(maps, (scores[0], scores[1]), scales, folds, settings.n_components)
+    anchored = Anchored([], [], present, folds, settings)
+    for modality, x in enumerate(views):
+        anchored = with_anchors(anchored, modality, None, x)
+    return anchored
 
 
-def best_width(anchored: Anchored, settings: Settings) -> tuple[int, Verdict]:
+def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: Tensor) -> Anchored:
+    """Map one modality to its anchors.
+
+    Parameters
+    ----------
+    anchored : Anchored
+        What is known of the others.
+    modality : int
+        Which one.
+    front : Module or None
+        What its columns pass first.
+    x : Tensor of shape (n_rows, n_columns)
+        The modality; NaN in rows that lack it.
+
+    Returns
+    -------
+    Anchored
+        The same with new anchors of this modality.
+    """
+    settings, have = anchored.settings, anchored.present[:, modality]
+    passed = x if front is None else front(x.double()).to(x.dtype)
+    rows = passed if have.all() else passed[have]
+    anchors = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
+    scores = torch.where(have[:, None], anchors(passed.double()), 0.0)
+    maps, all_scores = list(anchored.maps), list(anchored.scores)
+    maps[modality : modality + 1] = [Anchors(front, anchors)]
+    all_scores[modality : modality + 1] = [scores]
+    return anchored._replace(maps=maps, scores=all_scores)
+
+
+def best_width(anchored: Anchored) -> tuple[int, Verdict]:
     """Choose how many anchors the canonical directions are computed from.
 
     Few rows and many anchors make directions of chance; many rows and few anchors leave signal behind.
@@ -137,9 +155,7 @@ def best_width(anchored: Anchored, settings: Settings) -> tuple[int, Verdict]:
     Parameters
     ----------
     anchored : Anchored
-        Both modalities.
-    settings : Settings
-        See there.
+        All modalities.
 
     Returns
     -------
@@ -148,105 +164,23 @@ def best_width(anchored: Anchored, settings: Settings) -> tuple[int, Verdict]:
     verdict : Verdict
         Of these.
     """
-    d = settings.n_components
+    d = anchored.settings.n_components
     most = max(scores.shape[1] for scores in anchored.scores)
     widths = dict.fromkeys(min(most, max(2, width)) for width in (d, d // 2, d // 4, 2 * d))
     width, *others = widths
-    verdict = judge(anchored.leading(width), anchored, anchored.folds, settings)
+    verdict = anchored.judged(anchored.leading(width), anchored.folds)
     for other in others:
-        challenger = judge(anchored.leading(other), anchored, anchored.folds, settings)
-        if is_better(challenger, verdict):
+        challenger = anchored.judged(anchored.leading(other), anchored.folds)
+        if predicts_better(challenger, verdict):
             width, verdict = other, challenger
     return width, verdict
-
-
-def judge(features: Views, anchored: Anchored, folds: Sequence[Fold], settings: Settings) -> Verdict:
-    """Let held-out rows judge the canonical directions of a candidate.
-
-    Parameters
-    ----------
-    features : pair of Tensor of shape (n_rows, n_features)
-        The candidate.
-    anchored : Anchored
-        Whose leading anchors are to be predicted, the same for all candidates.
-    folds : sequence of Fold
-        Which rows compute and which judge.
-    settings : Settings
-        See there.
-
-    Returns
-    -------
-    Verdict
-        Rank, correlations and errors.
-    """
-    variates = [_held_out_variates(features, fold) for fold in folds]
-    n_pairs = min(min(u.shape[1], v.shape[1]) for u, v in variates)
-    rows = [
-        torch.cat([pair[m][fold.held_out, :n_pairs] for pair, fold in zip(variates, folds, strict=True)])
-        for m in (0, 1)
-    ]
-    correlations = pairwise_correlations(rows[0], rows[1])
-    rank = common_rank(correlations, len(rows[0]), settings.n_components, settings.common_rank)
-    targets = anchored.leading(anchored.n_components)
-    errors = [
-        (_prediction_errors(u[:, :rank], targets[1], fold) + _prediction_errors(v[:, :rank], targets[0], fold)) / 2
-        for (u, v), fold in zip(variates, folds, strict=True)
-    ]
-    return Verdict(rank, correlations, torch.cat(errors))
-
-
-def common_rank(correlations: Tensor, n_held_out: int, most: int, fixed: int | None) -> int:
-    """Count the leading directions that unseen rows support.
-
-    Parameters
-    ----------
-    correlations : Tensor of shape (n_pairs,)
-        Of canonical pairs, on unseen rows.
-    n_held_out : int
-        How many rows these are.
-    most : int
-        Columns of a part.
-    fixed : int or None
-        The user's own choice.
-
-    Returns
-    -------
-    int
-        The rank; 0 if nothing is shared.
-    """
-    most = min(most, len(correlations))
-    if fixed is not None:
-        return min(fixed, most)
-    if most == 0 or n_held_out < FEWEST_HELD_OUT:
-        return 0
-    least = max(NULL_DEVIATIONS * n_held_out**-0.5, LEAST_SHARE * float(correlations[0]))
-    return int((correlations[:most] > least).long().cumprod(0).sum())
-
-
-def is_better(challenger: Verdict, incumbent: Verdict) -> bool:
-    """Tell whether a candidate predicts held-out rows better than another, beyond chance.
-
-    Parameters
-    ----------
-    challenger, incumbent : Verdict
-        Of the two, on the same folds; the one that was judged on fewer decides on how many.
-
-    Returns
-    -------
-    bool
-        True if the paired difference of errors exceeds two standard errors.
-    """
-    n = min(len(incumbent.errors), len(challenger.errors))
-    gain = incumbent.errors[:n] - challenger.errors[:n]
-    return n >= FEWEST_HELD_OUT and bool(gain.mean() > STANDARD_ERRORS * gain.std() / n**0.5)
 
 
 def split_anchors(
     anchored: Anchored,
     width: int,
     verdict: Verdict,
-    views: Views,
-    settings: Settings,
+    views: Sequence[Tensor],
     *,
     history: list[dict[str, float]],
 ) -> Fitted:
@@ -255,15 +189,13 @@ def split_anchors(
     Parameters
     ----------
     anchored : Anchored
-        Both modalities.
+        All modalities.
     width : int
         How many anchors give the canonical directions.
     verdict : Verdict
         Of these.
-    views : pair of Tensor of shape (n_rows, n_columns)
+    views : sequence of Tensor of shape (n_rows, n_columns)
         All rows.
-    settings : Settings
-        See there.
     history : list of dict of str to float
         Of what was trained before the closed form was preferred.
 
@@ -273,45 +205,95 @@ def split_anchors(
         The encoder.
     """
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
-    readouts = split_readouts(anchored.scores, columns, verdict.rank, settings.n_components)
+    support, readouts = split_readouts(anchored, anchored.scores, columns, verdict)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    return assemble(primitives, views, verdict, settings, primitive=f"{width} anchors", history=history)
+    return assemble(primitives, support, views, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
-def split_readouts(wholes: Views, columns: Sequence[Sequence[int]], rank: int, n_components: int) -> list[Tensor]:
+def split_readouts(
+    anchored: Anchored, wholes: Sequence[Tensor], columns: Sequence[Sequence[int]], verdict: Verdict
+) -> tuple[Tensor, list[Tensor]]:
     """Map each whole to the primitive: first the common directions, then the rest.
 
     Parameters
     ----------
-    wholes : pair of Tensor of shape (n_rows, n_whole)
-        Centred features of both modalities.
-    columns : pair of sequence of int
+    anchored : Anchored
+        Whose rows these are.
+    wholes : sequence of Tensor of shape (n_rows, n_whole)
+        Centred features of each modality; 0 in rows that lack it.
+    columns : sequence of sequence of int
         Which of them the canonical directions are computed from.
-    rank : int
-        How many directions are common.
-    n_components : int
-        Columns of the primitive.
+    verdict : Verdict
+        How many directions each pair of modalities shares.
 
     Returns
     -------
-    list of two Tensor of shape (n_whole, n_components)
-        The first `rank` columns give the canonical variates, the next ones the principal components of
-        what these leave, and columns beyond a modality's own rank are zero.
+    support : Tensor of bool of shape (n_modalities, n_components)
+        Which modality shows which column of the common parts.
+    readouts : list of Tensor of shape (n_whole, n_components)
+        The first columns give the common directions, the next ones the principal components of what
+        these leave; columns beyond a modality's own rank, and of directions that it does not show, are zero.
     """
-    canonical = canonical_directions(wholes[0][:, columns[0]], wholes[1][:, columns[1]])
+    n_components = anchored.settings.n_components
+    counts = anchored.present.sum(0).tolist()
+    features = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
+    directions = common_directions(features, anchored.present, {pair: v.rank for pair, v in verdict.pairs.items()})
+    rank = min(directions[0].shape[1], n_components)
+    support = torch.zeros(len(wholes), n_components, dtype=torch.bool, device=wholes[0].device)
     readouts = []
-    for directions, whole, chosen in zip((canonical.left, canonical.right), wholes, columns, strict=True):
+    for modality, (direction, whole, chosen, count) in enumerate(zip(directions, wholes, columns, counts, strict=True)):
         common = whole.new_zeros(whole.shape[1], rank)
-        common[chosen] = directions[:, :rank]
-        readouts.append(_readout(common, whole, n_components))
-    return readouts
+        common[chosen] = direction[:, :rank]
+        support[modality, :rank] = common.any(0)
+        readouts.append(_readout(common, whole, count, n_components))
+    return support, readouts
+
+
+def common_directions(features: Sequence[Tensor], present: Tensor, ranks: dict[tuple[int, int], int]) -> list[Tensor]:
+    """Find what each modality shares with any other one, in joint coordinates.
+
+    Parameters
+    ----------
+    features : sequence of Tensor of shape (n_rows, n_features)
+        A matrix a modality, centred; 0 in rows that lack it.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which row has which modality.
+    ranks : dict of tuple of int to int
+        How many directions each pair of modalities shares.
+
+    Returns
+    -------
+    list of Tensor of shape (n_features, n_joint)
+        Directions whose scores are the expected value of a shared variable of unit variance, given the modality:
+        their variance is the correlation with the other modalities. 0 for a coordinate that a modality does
+        not show.
+
+    References
+    ----------
+    Bach and Jordan, A probabilistic interpretation of canonical correlation analysis, 2005, for the scale.
+    """
+    covariance = joint_covariance(features, present)
+    whiteners = [whitening(row[m]) for m, row in enumerate(covariance)]
+    white = _mapped(covariance, whiteners)
+    bases: list[list[Tensor]] = [[w.new_zeros(w.shape[1], 0)] for w in whiteners]
+    for (a, b), rank in ranks.items():
+        u, _, vt = torch.linalg.svd(white[a][b], full_matrices=False)
+        bases[a].append(u[:, :rank])
+        bases[b].append(vt.T[:, :rank])
+    subspaces = [merged_subspace(found) for found in bases]
+    correlations = _mapped(white, subspaces)
+    rotations = joint_rotations(correlations)
+    strength = _mean_agreement(correlations, rotations).sqrt()
+    found = [w @ s @ r for w, s, r in zip(whiteners, subspaces, rotations, strict=True)]
+    return [direction * strength for direction in with_joint_signs(found)]
 
 
 def assemble(
     primitives: Sequence[nn.Module],
-    views: Views,
+    support: Tensor,
+    views: Sequence[Tensor],
     verdict: Verdict,
-    settings: Settings,
+    anchored: Anchored,
     *,
     primitive: str,
     history: list[dict[str, float]],
@@ -320,14 +302,16 @@ def assemble(
 
     Parameters
     ----------
-    primitives : sequence of two Module
+    primitives : sequence of Module
         From a modality's columns to its primitive, whose first columns are the common directions.
-    views : pair of Tensor of shape (n_rows, n_columns)
+    support : Tensor of bool of shape (n_modalities, n_components)
+        Which modality shows which of these.
+    views : sequence of Tensor of shape (n_rows, n_columns)
         All rows, for the residual share.
     verdict : Verdict
         Of the candidate that won.
-    settings : Settings
-        See there.
+    anchored : Anchored
+        Whose rows these are.
     primitive : str
         What it is called.
     history : list of dict of str to float
@@ -338,57 +322,56 @@ def assemble(
     Fitted
         The encoder.
     """
-    projection = torch.zeros(settings.n_components, dtype=torch.float64, device=views[0].device)
-    projection[: verdict.rank] = 1
+    device = views[0].device
+    is_common = support.any(0)
+    projection = is_common.double()
     # In the primitive's own coordinates the oblique projection onto the common directions is a diagonal.
     module = Disentangler(
         *(Branch(e, Affine(torch.zeros_like(projection), torch.diag(projection))) for e in primitives)
-    ).to(views[0].device)
+    ).to(device)
     with torch.no_grad():
         parts = [module(x.double(), modality) for modality, x in enumerate(views)]
-    wholes = tuple(common + specific for common, specific in parts)
-    left = residual_share((wholes[0], wholes[1]), (parts[0][1], parts[1][1]))
-    return Fitted(module, verdict.rank, verdict.correlations, mean_error(verdict), float(left), primitive, history)
+    shares = []
+    for a, b in combinations(range(len(views)), 2):
+        both = anchored.present[:, a] & anchored.present[:, b]
+        wholes = tuple(parts[m][0][both] + parts[m][1][both] for m in (a, b))
+        shares.append(residual_share((wholes[0], wholes[1]), (parts[a][1][both], parts[b][1][both])))
+    share = float(torch.stack(shares).nanmean())
+    return Fitted(
+        module,
+        int(is_common.sum()),
+        verdict.correlations,
+        verdict.translation_error,
+        share,
+        primitive,
+        history,
+        support=support,
+    )
 
 
-def mean_error(verdict: Verdict) -> float:
-    """Average a verdict's errors.
-
-    Parameters
-    ----------
-    verdict : Verdict
-        Of a candidate.
-
-    Returns
-    -------
-    float
-        The mean; NaN if no row was held out.
-    """
-    return float(verdict.errors.mean())
+def _mapped(blocks: Sequence[Sequence[Tensor]], maps: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Covariances after a linear map of each modality."""
+    return [[p.T @ block @ q for block, q in zip(row, maps, strict=True)] for row, p in zip(blocks, maps, strict=True)]
 
 
-def _held_out_variates(features: Views, fold: Fold) -> Views:
-    """Canonical variates of all rows, by the directions of the training rows."""
-    a, b = (x - x[fold.train].mean(0) for x in features)
-    canonical = canonical_directions(a[fold.train], b[fold.train])
-    return a @ canonical.left, b @ canonical.right
+def _mean_agreement(correlations: Sequence[Sequence[Tensor]], rotations: Sequence[Tensor]) -> Tensor:
+    """Correlation of each joint coordinate, averaged over the pairs of modalities that show it."""
+    total = count = rotations[0].new_zeros(rotations[0].shape[1])
+    for a, b in combinations(range(len(rotations)), 2):
+        total = total + (rotations[a] * (correlations[a][b] @ rotations[b])).sum(0)
+        count = count + (rotations[a].any(0) & rotations[b].any(0))
+    return (total / count.clamp(min=1)).clamp(0, 1)
 
 
-def _prediction_errors(common: Tensor, target: Tensor, fold: Fold) -> Tensor:
-    """Squared errors on held-out rows; common has uncorrelated columns of unit variance on training rows."""
-    centred = target - target[fold.train].mean(0)
-    coefficients = common[fold.train].T @ centred[fold.train] / len(fold.train)
-    errors = (centred[fold.held_out] - common[fold.held_out] @ coefficients).square().sum(1)
-    return errors / centred[fold.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
-
-
-def _readout(common: Tensor, whole: Tensor, n_components: int) -> Tensor:
-    n, width = whole.shape
-    n_specific = min(n_components, width) - common.shape[1]
-    covariance = whole.T @ whole / n
-    # What the common directions leave: x - u (uᵀx / n), for variates u = whole @ common of unit variance.
-    leave = torch.eye(width, dtype=whole.dtype, device=whole.device) - common @ (common.T @ covariance)
+def _readout(common: Tensor, whole: Tensor, n_rows: int, n_components: int) -> Tensor:
+    width, rank = common.shape
+    n_specific = max(0, min(n_components, width) - rank)
+    covariance = whole.T @ whole / n_rows
+    # What the common directions leave: x - (the regression of x on the variates u = whole @ common).
+    shown = common[:, common.any(0)]
+    onto = torch.linalg.solve(shown.T @ covariance @ shown, shown.T @ covariance)
+    leave = torch.eye(width, dtype=whole.dtype, device=whole.device) - shown @ onto
     _, vectors = torch.linalg.eigh(leave.T @ covariance @ leave)
     specific = leave @ with_fixed_signs(vectors.flip(1)[:, :n_specific])
-    missing = n_components - common.shape[1] - n_specific
+    missing = n_components - rank - n_specific
     return torch.nn.functional.pad(torch.cat([common, specific], dim=1), (0, missing))

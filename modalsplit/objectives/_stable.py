@@ -1,51 +1,64 @@
 """``stable``: learned primitives, then the exact projection; never below the closed form.
 
 Non-linearity belongs into the primitive. If c were a non-linear function of e, then s = e - c would carry
--c in full. So two small networks learn features φ of the anchors: one half agree across the modalities,
-and both halves together rebuild their own modality, which makes them show its factors more linearly than
-principal components do. The canonical directions are then computed from [anchors | φ], and the split is
-exact. Where held-out rows are not predicted better than by the closed form, the closed form is kept.
+-c in full. So the primitives get features that show linearly what the modalities' columns do not:
+
+- A rectified modality, such as a network's activations after a ReLU, is put back to what it was before the cut.
+- Small networks learn features φ of the anchors that agree across the modalities, in rounds: each looks for what
+  those before did not find. The canonical directions are then computed from [anchors | φ], and the split is exact.
+
+Held-out rows decide on each of these; where they gain nothing, the closed form is kept.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
-from modalsplit.nn import Affine, FeatureNetwork, LearnedPrimitive, agreement_loss
+from modalsplit.nn import (
+    Affine,
+    FeatureNetwork,
+    LearnedPrimitive,
+    agreement_loss,
+    censored_columns,
+    fit_uncensor,
+)
 from modalsplit.objectives._closed_form import (
     Anchored,
     anchor,
     assemble,
     best_width,
-    is_better,
-    judge,
+    common_directions,
     split_anchors,
     split_readouts,
+    with_anchors,
 )
-from modalsplit.objectives._fitted import Fitted, Settings, Views
+from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
+from modalsplit.objectives._judge import Verdict, agrees_better, centred, predicts_better
 from modalsplit.training import minimise
 
 # With fewer rows than this, features learned from them are chance.
 FEWEST_ROWS = 200
-# Gradient steps after which the features have settled, whatever the number of rows.
+# Gradient steps after which the features of a round have settled, whatever the number of rows.
 STEPS = 1500
 FEWEST_EPOCHS = 10
-# Agreeing features, and as many that only rebuild: a quarter of the components, within these bounds.
-FEWEST_FEATURES, MOST_FEATURES = 4, 32
-RECONSTRUCTION_WEIGHT = 30.0
+MOST_ROUNDS = 4
+# Features a round: a quarter of the components, within these bounds.
+FEWEST_FEATURES, MOST_FEATURES = 8, 32
 
 
-def fit_stable(views: Views, settings: Settings) -> Fitted:
-    """Split two modalities by canonical directions of anchors and learned features.
+def fit_stable(views: Sequence[Tensor], settings: Settings) -> Fitted:
+    """Split modalities by canonical directions of anchors and learned features.
 
     Parameters
     ----------
-    views : pair of Tensor of shape (n_rows, n_columns)
-        Complete rows of both modalities.
+    views : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -58,60 +71,140 @@ def fit_stable(views: Views, settings: Settings) -> Fitted:
     ----------
     Han et al., WWW 2022, Eq. 1, 2 and 5; Bardes, Ponce and LeCun, VICReg, ICLR 2022, for the agreement.
     """
-    anchored = anchor(views, settings)
-    width, verdict = best_width(anchored, settings)
+    chosen = resolved(settings)
+    anchored = anchor(views, chosen)
+    width, verdict = best_width(anchored)
     if len(anchored.folds[0].train) < FEWEST_ROWS:
-        return split_anchors(anchored, width, verdict, views, settings, history=[])
-    learning = _FeatureLearning(anchored, settings)
-    history = learning.run()
-    with torch.no_grad():
-        wholes = learning.wholes(max(width, settings.n_components))
-    columns = [_chosen(whole, width, learning.n_features) for whole in wholes]
-    features = (wholes[0][:, columns[0]], wholes[1][:, columns[1]])
-    # Only the rows of the first fold were not seen by the networks.
-    challenger = judge(features, anchored, anchored.folds[:1], settings)
-    if not is_better(challenger, verdict):
-        return split_anchors(anchored, width, verdict, views, settings, history=history)
-    readouts = split_readouts(wholes, columns, challenger.rank, settings.n_components)
-    primitives = [learning.primitive(modality, readout) for modality, readout in enumerate(readouts)]
-    return assemble(primitives, views, challenger, settings, primitive="learned features", history=history)
+        return split_anchors(anchored, width, verdict, views, history=[])
+    anchored, width, verdict = _uncensored(views, anchored, width, verdict)
+    learning = _FeatureLearning(anchored, chosen, width, verdict)
+    learning.run()
+    if not learning.rounds:
+        return split_anchors(anchored, width, verdict, views, history=learning.history)
+    return learning.split(views)
+
+
+def _uncensored(
+    views: Sequence[Tensor], anchored: Anchored, width: int, verdict: Verdict
+) -> tuple[Anchored, int, Verdict]:
+    """Put rectified modalities back to what they were, one by one, where the modalities then agree better."""
+    settings = anchored.settings
+    for modality, x in enumerate(views):
+        rows = x[anchored.present[:, modality]]
+        if censored_columns(rows).double().mean() < 0.5:
+            continue
+        uncensor = fit_uncensor(rows.double(), settings.n_components, settings.generator)
+        candidate = with_anchors(anchored, modality, uncensor, x)
+        candidate_width, candidate_verdict = best_width(candidate)
+        if agrees_better(candidate_verdict, verdict):
+            anchored, width, verdict = candidate, candidate_width, candidate_verdict
+    return anchored, width, verdict
 
 
 class _FeatureLearning:
-    """Two networks that learn features of the anchors, and the two that rebuild the anchors from them."""
+    """Rounds of networks, one a modality, that learn features of the anchors."""
 
-    def __init__(self, anchored: Anchored, settings: Settings) -> None:
+    def __init__(self, anchored: Anchored, settings: Resolved, width: int, verdict: Verdict) -> None:
         self.anchored = anchored
         self.settings = settings
-        self.n_agreeing = min(max(FEWEST_FEATURES, settings.n_components // 4), MOST_FEATURES)
-        self.n_features = 2 * self.n_agreeing
+        self.width = width
+        self.verdict = verdict
+        self.n_features = min(max(FEWEST_FEATURES, settings.n_components // 4), MOST_FEATURES)
         self.inputs = [x.float() for x in anchored.leading(settings.n_components)]
-        self.targets = [x * scale[: x.shape[1]].float() for x, scale in zip(self.inputs, anchored.scales, strict=True)]
-        self.encoders = [self._network(x.shape[1], self.n_features, float(x.std())) for x in self.inputs]
-        self.decoders = [self._network(self.n_features, x.shape[1], 1.0) for x in self.inputs]
+        self.rounds: list[list[FeatureNetwork]] = []
+        self.features: list[list[Tensor]] = []
+        self.history: list[dict[str, float]] = []
 
-    def run(self) -> list[dict[str, float]]:
-        """Train, and keep the state that was best on the held-out rows."""
+    def run(self) -> None:
+        """Learn round after round, as long as unseen rows gain by it."""
+        # The networks did not see the rows that the first fold holds out.
+        rows, stopped = self.anchored.folds[0], False
+        while len(self.rounds) < MOST_ROUNDS and not stopped:
+            networks = [self._network(x) for x in self.inputs]
+            stopped = self._train(networks, self._found())
+            with torch.no_grad():
+                features = [network(x).double() for network, x in zip(networks, self.inputs, strict=True)]
+            wholes, columns = self._wholes([*self.features, features])
+            candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
+            challenger = self.anchored.judged(candidate, [rows])
+            if not predicts_better(challenger, self.verdict):
+                break
+            self.verdict = challenger
+            self.rounds.append(networks)
+            self.features.append(features)
+
+    def split(self, views: Sequence[Tensor]) -> Fitted:
+        """Split [anchors | features of all rounds]."""
+        wholes, columns = self._wholes(self.features)
+        support, readouts = split_readouts(self.anchored, wholes, columns, self.verdict)
+        primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
+        return assemble(
+            primitives, support, views, self.verdict, self.anchored, primitive="learned features", history=self.history
+        )
+
+    def _wholes(self, features: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[list[int]]]:
+        """Anchors and learned features side by side, centred; and which columns give canonical directions."""
+        n_anchors = max(self.width, self.settings.n_components)
+        wholes, columns = [], []
+        for modality, anchors in enumerate(self.anchored.leading(n_anchors)):
+            whole = torch.cat([anchors, *(of_round[modality] for of_round in features)], dim=1)
+            wholes.append(whole)
+            columns.append([*range(min(self.width, anchors.shape[1])), *range(anchors.shape[1], whole.shape[1])])
+        self.means = [whole[have].mean(0) for whole, have in zip(wholes, self.anchored.present.T, strict=True)]
+        return centred(wholes, self.anchored.present), columns
+
+    def _primitive(self, modality: int, readout: Tensor) -> LearnedPrimitive:
+        """Put the frozen map of one modality together, from its columns to its primitive."""
+        networks = [of_round[modality] for of_round in self.rounds]
+        n_anchors = len(readout) - self.n_features * len(networks)
+        return LearnedPrimitive(
+            self.anchored.maps[modality].narrowed(n_anchors),
+            networks,
+            Affine(self.means[modality], readout),
+        ).double()
+
+    def _network(self, x: Tensor) -> FeatureNetwork:
+        settings = self.settings
+        scale = float(x.std()) or 1.0
+        return FeatureNetwork(x.shape[1], settings.hidden_units, self.n_features, scale, settings.generator).to(
+            x.device
+        )
+
+    def _found(self) -> list[Tensor]:
+        """Compute the common directions that the rounds before found, on all rows."""
+        if not self.rounds:
+            return [x[:, :0] for x in self.inputs]
+        wholes, columns = self._wholes(self.features)
+        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
+        ranks = {pair: verdict.rank for pair, verdict in self.verdict.pairs.items()}
+        directions = common_directions(candidate, self.anchored.present, ranks)
+        return [(x @ direction).float() for x, direction in zip(candidate, directions, strict=True)]
+
+    def _train(self, networks: list[FeatureNetwork], found: Sequence[Tensor]) -> bool:
+        """Train one round, and keep the state that was best on the held-out rows; tell if the user stopped it."""
         settings, rows = self.settings, self.anchored.folds[0]
         steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
-        networks = nn.ModuleList([*self.encoders, *self.decoders])
-        optimizer = torch.optim.AdamW(networks.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        trained = nn.ModuleList(networks)
+        optimizer = torch.optim.AdamW(trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.learning_rate, total_steps=max_epochs * steps_an_epoch, pct_start=0.1
         )
-        best = (math.inf, copy.deepcopy(networks.state_dict()))
+        best = (math.inf, copy.deepcopy(trained.state_dict()))
+        stopped = False
 
         def on_epoch(record: dict[str, float]) -> bool:
-            nonlocal best
+            nonlocal best, stopped
             with torch.no_grad():
-                record["validation_loss"] = float(self._losses(rows.held_out)["loss"])
+                record["validation_loss"] = float(self._loss(networks, found, rows.held_out))
+            record["round"] = len(self.rounds) + 1
             if record["validation_loss"] < best[0]:
-                best = (record["validation_loss"], copy.deepcopy(networks.state_dict()))
-            return settings.on_epoch(record)
+                best = (record["validation_loss"], copy.deepcopy(trained.state_dict()))
+            stopped = settings.on_epoch(record)
+            return stopped
 
-        history = minimise(
-            lambda batch: self._losses(rows.train[batch]),
+        self.history += minimise(
+            lambda batch: self._loss(networks, found, rows.train[batch]),
             len(rows.train),
             [optimizer],
             batch_size=settings.batch_size,
@@ -121,50 +214,28 @@ class _FeatureLearning:
             min_batch=4,
             on_epoch=on_epoch,
         )
-        networks.load_state_dict(best[1])
-        return history
+        trained.load_state_dict(best[1])
+        return stopped
 
-    def wholes(self, n_anchors: int) -> Views:
-        """Anchors and learned features side by side, centred."""
-        a, b = (
-            torch.cat([x, encoder(x[:, : encoder.n_in].float()).double()], dim=1)
-            for x, encoder in zip(self.anchored.leading(n_anchors), self.encoders, strict=True)
-        )
-        self.means = (a.mean(0), b.mean(0))
-        return a - self.means[0], b - self.means[1]
-
-    def primitive(self, modality: int, readout: Tensor) -> LearnedPrimitive:
-        """Put the frozen map of one modality together, from its columns to its primitive."""
-        n_anchors = len(readout) - self.n_features
-        anchors = self.anchored.maps[modality]
-        return LearnedPrimitive(
-            Affine(anchors.mean, anchors.weight[:, :n_anchors]),
-            self.encoders[modality],
-            Affine(self.means[modality], readout),
-        ).double()
-
-    def _network(self, n_in: int, n_out: int, scale: float) -> FeatureNetwork:
-        network = FeatureNetwork(n_in, self.settings.hidden_units, n_out, scale, self.settings.generator)
-        return network.to(self.inputs[0].device)
-
-    def _losses(self, rows: Tensor) -> dict[str, Tensor]:
-        features = [encoder(x[rows]) for encoder, x in zip(self.encoders, self.inputs, strict=True)]
-        agreement = agreement_loss(features[0][:, : self.n_agreeing], features[1][:, : self.n_agreeing])
-        reconstruction = torch.stack(
-            [
-                (decoder(_standardised(z)) - target[rows]).square().mean()
-                for decoder, z, target in zip(self.decoders, features, self.targets, strict=True)
-            ]
-        ).sum()
-        loss = agreement + RECONSTRUCTION_WEIGHT * reconstruction
-        return {"loss": loss, "agreement": agreement, "reconstruction": reconstruction}
+    def _loss(self, networks: list[FeatureNetwork], found: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """Disagreement of the features, less what is found already, averaged over pairs of modalities."""
+        present = self.anchored.present[rows]
+        features = [
+            _without(network(x[rows]), known[rows])
+            for network, x, known in zip(networks, self.inputs, found, strict=True)
+        ]
+        losses = []
+        for a, b in combinations(range(len(features)), 2):
+            both = present[:, a] & present[:, b]
+            if both.sum() > 1:
+                losses.append(agreement_loss(features[a][both], features[b][both]))
+        return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
 
-def _standardised(z: Tensor) -> Tensor:
-    return (z - z.mean(0)) / (z.var(0) + 1e-4).sqrt()
-
-
-def _chosen(whole: Tensor, width: int, n_features: int) -> list[int]:
-    """Columns of the leading anchors and of all learned features."""
-    n_anchors = whole.shape[1] - n_features
-    return [*range(min(width, n_anchors)), *range(n_anchors, whole.shape[1])]
+def _without(features: Tensor, known: Tensor) -> Tensor:
+    """Project out of each feature what is linear in the known directions."""
+    if not known.shape[1]:
+        return features
+    basis = torch.linalg.qr(known - known.mean(0)).Q
+    rest: Tensor = features - basis @ (basis.T @ features)
+    return rest

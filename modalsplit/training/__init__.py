@@ -1,10 +1,11 @@
 """Minimise a loss over batches of row indices; what a row is, only the loss knows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 __all__ = ["minimise"]
 
@@ -19,6 +20,8 @@ class Stepper(Protocol):
 
 
 class _Optimizer(Stepper, Protocol):
+    param_groups: list[dict[str, Any]]
+
     def zero_grad(self) -> object: ...
 
 
@@ -32,6 +35,7 @@ def minimise(
     generator: torch.Generator,
     schedulers: Sequence[Stepper] = (),
     min_batch: int = 1,
+    max_norm: float | None = None,
     on_epoch: Callable[[dict[str, float]], bool] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise a loss by mini-batches, each sample once an epoch.
@@ -55,6 +59,8 @@ def minimise(
         All step after each batch.
     min_batch : int, default=1
         A last batch with fewer samples joins the one before.
+    max_norm : float, optional
+        Longest gradient, over the parameters of all optimisers; a longer one is shortened. None for no limit.
     on_epoch : callable, optional
         Takes the record of the epoch that just ended, to which it may add; return True to stop.
 
@@ -74,7 +80,7 @@ def minimise(
         for batch in batches(n_samples, batch_size, min_batch, generator):
             losses = loss_of(batch)
             named = losses if isinstance(losses, Mapping) else {"loss": losses}
-            _step(named["loss"], optimizers, schedulers)
+            _step(named["loss"], optimizers, schedulers, max_norm)
             for name, value in named.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
         record = {name: float(total) for name, total in totals.items()}
@@ -115,9 +121,14 @@ def batches(n_samples: int, batch_size: int, min_batch: int, generator: torch.Ge
     yield from parts
 
 
-def _step(loss: Tensor, optimizers: Sequence[_Optimizer], schedulers: Sequence[Stepper]) -> None:
+def _step(
+    loss: Tensor, optimizers: Sequence[_Optimizer], schedulers: Sequence[Stepper], max_norm: float | None
+) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if max_norm is not None:
+        groups = (group["params"] for optimizer in optimizers for group in optimizer.param_groups)
+        clip_grad_norm_([parameter for group in groups for parameter in group], max_norm)
     for stepper in (*optimizers, *schedulers):
         stepper.step()

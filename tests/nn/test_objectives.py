@@ -9,13 +9,23 @@ import torch
 from modalsplit.nn import (
     Affine,
     Branch,
+    Scaled,
+    SkipNetwork,
     agreement_loss,
+    alignment_loss,
     bounded_ranking_loss,
     common_gap,
+    cosine_gap,
+    cosine_ranking_loss,
     cross_covariance_energy,
+    drawn_linear,
     encoder_loss,
+    orthogonality_loss,
     primitive_gap,
     printed_ranking_loss,
+    relative_alignment_loss,
+    relative_error,
+    residual_loss,
     residual_share,
     specific_gap,
 )
@@ -57,18 +67,71 @@ def test_encoder_loss_matches_equation_3(rng):
     assert encoder_loss(common, specific).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_alignment_is_the_first_term_of_equation_3(rng):
+    common = parts(rng)
+    expected = np.mean([squared_distance(common[0][i], common[1][i]) for i in range(7)])
+    assert alignment_loss(common).item() == pytest.approx(expected, rel=1e-5)
+
+
+def slow_covariance_energy(a, b):
+    """Squared Frobenius norm of the cross-covariance, entry by entry."""
+    n, total = len(a), 0.0
+    for j in range(a.shape[1]):
+        for k in range(b.shape[1]):
+            x, y = a[:, j].tolist(), b[:, k].tolist()
+            x_mean, y_mean = sum(x) / n, sum(y) / n
+            total += (sum((x[i] - x_mean) * (y[i] - y_mean) for i in range(n)) / (n - 1)) ** 2
+    return total
+
+
+def test_the_readings_of_the_product_in_equation_3(rng):
+    common, specific = parts(rng), parts(rng)
+    specific = (specific[0], specific[1] + specific[0])
+    products = [[float(specific[0][i, k]) * float(specific[1][i, k]) for k in range(4)] for i in range(7)]
+    expected = {
+        "inner": np.mean([sum(row) ** 2 for row in products]),
+        "hadamard": np.mean([sum(x**2 for x in row) for row in products]),
+        "covariance": slow_covariance_energy(*specific),
+        "hsic": cross_covariance_energy(*specific).item(),
+    }
+    assert expected["hsic"] > 0
+    for reading, value in expected.items():
+        assert orthogonality_loss(specific, reading).item() == pytest.approx(value, rel=1e-4)
+        total = value + alignment_loss(common).item()
+        assert encoder_loss(common, specific, reading).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_an_energy_that_chance_made_negative_counts_as_zero_in_equation_3(rng):
+    a, b = parts(rng)
+    assert cross_covariance_energy(a, b) < 0
+    assert orthogonality_loss((a, b), "hsic") == 0
+
+
+def test_a_residual_that_chance_made_negative_gains_nothing_by_growing(rng):
+    primitive = parts(rng, n=20)
+    whole = torch.tensor(2.0)
+    assert residual_loss(primitive, primitive, whole).item() == pytest.approx(
+        cross_covariance_energy(*primitive).item() / 2
+    )
+    grown = tuple(1000 * x for x in primitive)
+    assert cross_covariance_energy(grown[0], primitive[1]) < -1000
+    least = -total_variance(primitive[0]) * total_variance(primitive[1]) / 20
+    assert residual_loss(primitive, grown, whole).item() == pytest.approx(least / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize("gap", [common_gap, primitive_gap, specific_gap])
 def test_gaps_of_translated_parts_match_equations_4_to_9(gap, rng):
     """The three gaps share one formula; what is translated (Eq. 4, 6, 7) tells them apart."""
     source, target = parts(rng), parts(rng)
     phi = [Affine(torch.zeros(4), torch.randn(4, 4, generator=rng)) for _ in range(2)]
     translated = (phi[1](source[1]), phi[0](source[0]))  # image from text, text from image
-    expected = 0.0
+    expected = []
     for i in range(7):
         text = [sum(float(source[0][i, k]) * float(phi[0].weight[k, j]) for k in range(4)) for j in range(4)]
         image = [sum(float(source[1][i, k]) * float(phi[1].weight[k, j]) for k in range(4)) for j in range(4)]
-        expected += (squared_distance(target[0][i], image) + squared_distance(target[1][i], text)) / 7
-    assert gap(target, translated).item() == pytest.approx(expected, rel=1e-4)
+        expected.append(squared_distance(target[0][i], image) + squared_distance(target[1][i], text))
+    assert gap(target, translated).item() == pytest.approx(np.mean(expected), rel=1e-4)
+    assert gap(target, translated, "item").tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_printed_ranking_loss_matches_equation_10_and_sums_to_equation_11(rng):
@@ -86,6 +149,130 @@ def test_bounded_ranking_loss_rewards_the_order_and_stays_positive():
     expected = math.log1p(math.exp((1 - 2) / 0.5)) + math.log1p(math.exp((2 - 3) / 0.5))
     assert bounded_ranking_loss(*order, temperature=0.5).item() == pytest.approx(expected, rel=1e-5)
     assert 0 < bounded_ranking_loss(*order) < bounded_ranking_loss(*reversed_order)
+
+
+def test_a_margin_is_added_to_both_differences_before_the_temperature_divides():
+    expected = math.log1p(math.exp((1 - 2 + 0.3) / 0.5)) + math.log1p(math.exp((2 - 3 + 0.3) / 0.5))
+    gaps = [torch.tensor(float(x)) for x in (1, 2, 3)]
+    assert bounded_ranking_loss(*gaps, temperature=0.5, margin=0.3).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_gaps_per_item_the_mean_loss_is_taken(rng):
+    gaps = [torch.rand(5, generator=rng) * 3 for _ in range(3)]
+    c, p, s = (gap.tolist() for gap in gaps)
+    log_sigmoid = lambda x: -math.log1p(math.exp(-x))
+    printed = np.mean([log_sigmoid(c[i] - p[i]) + log_sigmoid(p[i] - s[i]) for i in range(5)])
+    bounded = np.mean([-log_sigmoid((p[i] - c[i]) / 0.7) - log_sigmoid((s[i] - p[i]) / 0.7) for i in range(5)])
+    assert printed_ranking_loss(*gaps).item() == pytest.approx(printed, rel=1e-5)
+    assert bounded_ranking_loss(*gaps, temperature=0.7).item() == pytest.approx(bounded, rel=1e-5)
+
+
+def slow_cosine(x, y):
+    x, y = x.tolist(), y.tolist()
+    return sum(a * b for a, b in zip(x, y, strict=True)) / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
+
+
+@pytest.mark.parametrize("batch_sum_negative", [False, True])
+def test_cosine_ranking_loss_matches_the_softmax_of_the_released_code(rng, batch_sum_negative):
+    target, *translations = (torch.randn(7, 5, generator=rng) for _ in range(4))
+    c, p, s = ([slow_cosine(x[i], target[i]) for i in range(7)] for x in translations)
+    if batch_sum_negative:
+        s = [sum(s)] * 7  # the slip: one number for all items
+    expected = 0.0
+    for i in range(7):
+        e_c, e_p, e_s = (math.exp(x / 0.5) for x in (c[i], p[i], s[i]))
+        expected += (-math.log(e_c / (e_c + e_p + e_s)) - math.log(e_p / (e_p + e_s))) / 7
+    loss = cosine_ranking_loss(target, *translations, temperature=0.5, batch_sum_negative=batch_sum_negative)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_cosine_ranking_loss_does_not_overflow_where_an_exponential_would():
+    x = torch.ones(600, 3, requires_grad=True)  # 600 cosines of 1: e^1200 is no float
+    loss = cosine_ranking_loss(x.detach(), x, x, x, temperature=0.5, batch_sum_negative=True)
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * (600 - 1) / 0.5, rel=1e-4)
+    assert x.grad.isfinite().all()
+
+
+def test_cosine_gap_is_the_mean_of_one_minus_cosine_over_both_directions(rng):
+    target = torch.randn(7, 5, generator=rng), torch.randn(7, 3, generator=rng)
+    translated = torch.randn(7, 5, generator=rng), torch.randn(7, 3, generator=rng)
+    expected = np.mean([1 - slow_cosine(y[i], x[i]) for y, x in zip(target, translated, strict=True) for i in range(7)])
+    assert cosine_gap(target, translated).item() == pytest.approx(expected, rel=1e-5)
+
+
+def total_variance(x):
+    return sum(np.var(x[:, k].tolist()) for k in range(x.shape[1]))
+
+
+def test_relative_alignment_matches_its_formula_and_ignores_the_scale(rng):
+    common = parts(rng)
+    distance = np.mean([squared_distance(common[0][i], common[1][i]) for i in range(7)])
+    expected = distance / (total_variance(common[0]) + total_variance(common[1]))
+    assert relative_alignment_loss(common).item() == pytest.approx(expected, rel=1e-5)
+    shrunk = (common[0] / 100, common[1] / 100)
+    assert relative_alignment_loss(shrunk).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_relative_alignment_is_zero_for_equal_and_one_for_uncorrelated_parts(rng):
+    a, b = parts(rng, n=20_000)
+    assert relative_alignment_loss((a, a)).item() == 0
+    assert relative_alignment_loss((a, b)).item() == pytest.approx(1, abs=0.02)
+
+
+def test_relative_error_is_a_share_of_the_variance_and_one_for_the_mean(rng):
+    target, translated = parts(rng)
+    errors = [squared_distance(target[i], translated[i]) for i in range(7)]
+    expected = np.mean(errors) / total_variance(target)
+    assert relative_error(target, translated).item() == pytest.approx(expected, rel=1e-5)
+    assert relative_error(target, target.mean(0).expand_as(target)).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_relative_error_gives_the_target_no_gradient(rng):
+    target, translated = (x.requires_grad_() for x in parts(rng))
+    relative_error(target, translated).backward()
+    assert target.grad is None
+    assert translated.grad is not None
+
+
+def test_residual_loss_is_the_mean_energy_of_specific_parts_with_the_other_primitive(rng):
+    shared = torch.randn(30, 4, generator=rng)
+    primitive = tuple(shared + x for x in parts(rng, n=30))
+    specific = tuple(x / 2 for x in primitive)
+    energies = [cross_covariance_energy(specific[m], primitive[1 - m]).item() for m in (0, 1)]
+    assert min(energies) > 0
+    loss = residual_loss(primitive, specific, torch.tensor(7.0))
+    assert loss.item() == pytest.approx(sum(energies) / 2 / 7, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [relative_alignment_loss, lambda x: relative_error(*x)])
+def test_batches_without_variance_give_finite_losses_and_gradients(loss):
+    parts = (torch.zeros(5, 3, requires_grad=True), torch.ones(5, 3, requires_grad=True))
+    value = loss(parts)
+    value.backward()
+    assert value.isfinite()
+    assert parts[1].grad.isfinite().all()
+
+
+def test_scaled_subtracts_and_divides_by_one_number():
+    scaled = Scaled(torch.tensor([1.0, 2.0]), torch.tensor(4.0))
+    assert scaled(torch.tensor([[5.0, 10.0]])).tolist() == [[1.0, 2.0]]
+
+
+def test_skip_network_is_an_affine_map_plus_a_network(rng):
+    module = SkipNetwork(3, 5, 2, rng)
+    x = torch.randn(4, 3, generator=rng)
+    torch.testing.assert_close(module(x), x @ module.affine.weight.T + module.affine.bias + module.network(x))
+
+
+def test_linear_maps_are_drawn_as_torch_draws_them_but_from_their_own_generator(rng):
+    state = torch.get_rng_state()
+    layer = drawn_linear(400, 300, rng)
+    assert torch.equal(state, torch.get_rng_state())
+    for parameter in (layer.weight, layer.bias):
+        assert parameter.abs().max() <= 400**-0.5
+    assert layer.weight.std().item() == pytest.approx(torch.nn.Linear(400, 300).weight.std().item(), rel=0.02)
+    assert drawn_linear(4, 3, rng, bias=False).bias is None
 
 
 def test_agreement_loss_matches_its_formula(rng):

@@ -105,3 +105,31 @@ def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     list(batches(10, 3, 1, generator()))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_long_gradients_are_shortened_over_all_optimizers_together():
+    first, second = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    minimise(
+        lambda batch: 30 * first.sum() + 40 * second.sum(),
+        1,
+        [torch.optim.SGD([first], 1.0), torch.optim.SGD([second], 1.0)],
+        batch_size=1,
+        max_epochs=1,
+        generator=generator(),
+        max_norm=5.0,
+    )
+    assert (first.item(), second.item()) == (pytest.approx(-3), pytest.approx(-4))
+
+
+def test_short_gradients_are_left_alone():
+    weight = torch.zeros(1, requires_grad=True)
+    minimise(
+        lambda batch: 3 * weight.sum(),
+        1,
+        [torch.optim.SGD([weight], 1.0)],
+        batch_size=1,
+        max_epochs=1,
+        generator=generator(),
+        max_norm=5.0,
+    )
+    assert weight.item() == -3

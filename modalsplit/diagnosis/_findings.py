@@ -1,0 +1,268 @@
+"""What the measures mean: each finding names a failure and says what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from modalsplit.diagnosis._evidence import Evidence, Pair
+from modalsplit.diagnosis._row_findings import Status, row_findings, status_of
+from modalsplit.diagnosis._sharing import LEAST_SHARE
+from modalsplit.diagnosis._words import Finding, counted, problem, warning
+
+# All thresholds leave room for what healthy fits show on a hundred new items.
+COPIED = 0.99
+LEAKED_COVARIANCE = 0.15
+LEAKED_R2 = 0.05
+LEAKED_CKA = 0.05
+OVERLAP_CKA = 0.2
+COLLAPSED_RANK = 2.5
+COLLAPSED_SCALE = 0.05
+COLLAPSED_SHARE = 1e-3
+# A column is not common if even this many standard deviations above its correlation it is weak.
+DEVIATIONS = 3.0
+WEAK = 0.8 * LEAST_SHARE
+NARROW = 1.5
+LOWEST_D = 0.5
+
+
+def find(evidence: Evidence) -> tuple[Finding, ...]:
+    """Judge all measures.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        The measures.
+
+    Returns
+    -------
+    tuple of Finding
+        Problems first, then warnings, then what is good.
+    """
+    statuses = {pair: status_of(evidence, pair) for pair in evidence.pairs}
+    aligned = [pair for pair, status in statuses.items() if status is Status.ALIGNED]
+    judged = {
+        "rows": list(row_findings(evidence, statuses)),
+        "copies": [finding for pair in aligned for finding in _copied(evidence, pair)],
+        "collapse": list(_collapsed(evidence, aligned)),
+        "leak": [finding for pair in aligned for finding in _leaked(evidence, pair)],
+        "overlap": list(_overlapping(evidence, aligned)),
+        "gaps": list(_disordered(evidence, aligned)),
+        "factors": list(_mixed(evidence)),
+    }
+    # Of a copy, or of parts without rank, the right width is no question.
+    judged["width"] = [] if judged["copies"] or judged["collapse"] else list(_misfit(evidence, aligned))
+    wrong = [finding for findings in judged.values() for finding in findings]
+    wrong.sort(key=lambda finding: finding.severity != "problem")
+    return (*wrong, *_good(evidence, aligned, {topic for topic, findings in judged.items() if findings}))
+
+
+def _copied(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
+    a, b = (evidence.sample.names[m] for m in pair)
+    forth, back = evidence.pairs[pair].raw_predicts
+    if min(forth, back) > COPIED:
+        yield problem(
+            "copied-modality",
+            f"The {b} modality is a copy of {a}, or nearly: each predicts {min(forth, back):.1%} of the other's "
+            f"variance (held-out rows), so everything is common and the specific parts are empty. Check that "
+            f"{b} is not {a} by mistake, or an affine map of it; if it is meant so, use one of them alone.",
+        )
+    elif max(forth, back) > COPIED:
+        a, b = (a, b) if forth > back else (b, a)
+        yield warning(
+            "contained-modality",
+            f"The {a} modality predicts {max(forth, back):.1%} of the variance of {b}: {b} adds nothing to it, and "
+            f"its specific part is empty. Check that the features of {b} are not made from those of {a}.",
+        )
+
+
+def _collapsed(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
+    for m, (name, modality) in enumerate(zip(evidence.sample.names, evidence.modalities, strict=True)):
+        supported = max((evidence.pairs[pair].sharing.n_strong for pair in aligned if m in pair), default=0)
+        if (
+            modality.n_common_columns > COLLAPSED_RANK
+            and modality.common_rank < COLLAPSED_RANK
+            and supported > 2 * modality.common_rank
+        ):
+            yield problem(
+                "rank-collapse",
+                f"The common part of {name} has collapsed: it has {modality.n_common_columns} columns but an effective "
+                f"rank of {modality.common_rank:.1f}, while the features share {supported} directions. "
+                'Fit with objective="stable" or "cca", whose rank cannot collapse, or train for fewer epochs.',
+            )
+        elif modality.primitive_rank < COLLAPSED_RANK and modality.raw_rank > 2 * modality.primitive_rank + 1:
+            yield problem(
+                "rank-collapse",
+                f"The primitive of {name} has collapsed: its effective rank is {modality.primitive_rank:.1f}, that of "
+                f'the features {modality.raw_rank:.1f}. Raise n_components, or fit with objective="stable" or "cca".',
+            )
+        if modality.scale < COLLAPSED_SCALE * min(1.0, modality.input_scale):
+            yield problem(
+                "scale-collapse",
+                f"The parts of {name} have shrunk: their largest direction has a standard deviation of "
+                f"{modality.scale:.2g}, that of the features {modality.input_scale:.2g}. Losses look small for this reason "
+                'alone. Fit with objective="stable" or "cca", whose primitives keep their size.',
+            )
+        if modality.n_common_columns and modality.common_share < COLLAPSED_SHARE and supported:
+            yield problem(
+                "scale-collapse",
+                f"The common part of {name} is negligible: {modality.common_share:.1g} of the primitive's variance, while "
+                f"the features share {supported} directions. An alignment loss alone is least when common parts "
+                'are 0: fit with objective="stable" or "cca".',
+            )
+
+
+def _leaked(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
+    a, b = (evidence.sample.names[m] for m in pair)
+    measured = evidence.pairs[pair]
+    linear, rbf = measured.specific["linear"], measured.specific["rbf"]
+    predicted = max(measured.specific_predicts_specific)
+    if evidence.is_significant(linear.p_value) and (
+        measured.residual_share > LEAKED_COVARIANCE or predicted > LEAKED_R2
+    ):
+        yield problem(
+            "leak",
+            f"The specific parts of {a} and {b} still share something: they carry {measured.residual_share:.0%} of the "
+            f"covariance between the modalities, and one predicts {predicted:.0%} of the other's variance. "
+            f"{_way_out(evidence, measured)}",
+        )
+    elif evidence.is_significant(rbf.p_value) and rbf.cka > LEAKED_CKA:
+        yield warning(
+            "nonlinear-leak",
+            f"The specific parts of {a} and {b} are not correlated but depend on each other: RBF CKA is "
+            f'{rbf.cka:.2f} (p = {rbf.p_value:.3g}). Fit with objective="stable", which finds non-linear sharing.',
+        )
+
+
+def _way_out(evidence: Evidence, measured: Pair) -> str:
+    rank, supported = _width(evidence), measured.sharing.n_strong
+    if rank is not None and rank < supported:
+        return f"The common part has {counted(rank, 'direction')}, but {supported} are shared: fit with common_rank=None, or {supported}."
+    return (
+        'Fit the encoder on more items of this kind, or with objective="stable" or "cca", whose split leaves no '
+        "linear trace on the items of fit."
+    )
+
+
+def _overlapping(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
+    for m in sorted({m for pair in aligned for m in pair}):
+        name, overlap = evidence.sample.names[m], evidence.modalities[m].overlap["linear"]
+        if overlap.cka > OVERLAP_CKA and evidence.is_significant(overlap.p_value):
+            yield warning(
+                "overlapping-parts",
+                f"The common and the specific part of {name} say the same to a large degree: linear CKA is "
+                f"{overlap.cka:.2f} (p = {overlap.p_value:.3g}). A part that is only scaled down has not been taken out: fit "
+                'with objective="stable" or "cca".',
+            )
+
+
+def _misfit(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
+    """Compare the width of the common parts with what the data support."""
+    width = _width(evidence)
+    if width is None or not aligned:
+        return
+    supported = max(evidence.pairs[pair].sharing.n_strong for pair in aligned)
+    unsupported = min(_n_unsupported(evidence, evidence.pairs[pair]) for pair in aligned)
+    if supported >= NARROW * width + 1:
+        yield warning(
+            "common-too-narrow",
+            f"The common parts have {counted(width, 'direction')}, but {supported} are above chance and at least half as correlated "
+            f"as the strongest: the others count as specific. Fit with common_rank=None or {supported}, and "
+            f"n_components of {2 * supported} or more.",
+        )
+    elif unsupported > max(1, 0.1 * width):
+        yield warning(
+            "common-too-wide",
+            f"{unsupported} of the {width} common directions are not shared: their correlation is near chance, on held-out "
+            f"rows of fit or here. What is specific counts as common. Fit with common_rank=None or "
+            f"{width - unsupported}.",
+        )
+
+
+def _n_unsupported(evidence: Evidence, measured: Pair) -> int:
+    """Count the columns that are weak here or, where the encoder says it of this pair, were weak at fit."""
+    columns = measured.columns
+    if not len(columns):
+        return 0
+    slack = DEVIATIONS / np.sqrt(len(evidence.sample.rows))
+    weak = columns + slack < WEAK * columns.max()
+    fitted = evidence.fitted_correlations()
+    if fitted is not None and len(fitted) >= len(columns):
+        weak |= fitted[: len(columns)] + slack < WEAK * fitted[0]
+    return int(weak.sum())
+
+
+def _width(evidence: Evidence) -> int | None:
+    """Directions of the common parts, where they are exact: few columns that vary, all of them about alike."""
+    widths = [modality.n_common_columns for modality in evidence.modalities]
+    n_columns = max(common.shape[1] for common in evidence.sample.common)
+    if len(set(widths)) != 1 or widths[0] == 0 or (widths[0] == n_columns and "common_rank" not in evidence.fitted):
+        return None
+    return widths[0]
+
+
+def _disordered(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
+    for pair in aligned:
+        gaps = evidence.pairs[pair].gaps
+        if not gaps.are_ordered():
+            a, b = (evidence.sample.names[m] for m in pair)
+            yield warning(
+                "wrong-order",
+                f"Common parts of {a} and {b} should translate best and specific parts worst, L_c <= L_p < L_s, but "
+                f"the errors here are {gaps.common:.2f}, {gaps.primitive:.2f} and {gaps.specific:.2f}. Fit on more "
+                'items, or with objective="stable" or "cca".',
+            )
+    history = evidence.gap_history()
+    if len(history) and not history[-1].are_ordered():
+        last, share = history[-1], np.mean([gaps.are_ordered() for gaps in history])
+        yield warning(
+            "wrong-order-in-training",
+            f"L_c <= L_p < L_s does not hold at the end of training: {last.common:.3g}, {last.primitive:.3g} and "
+            f"{last.specific:.3g}; it held in {share:.0%} of the epochs. Train longer, lower the learning rate, or "
+            'fit with objective="stable" or "cca".',
+        )
+
+
+def _mixed(evidence: Evidence) -> Iterator[Finding]:
+    score = evidence.factors
+    if score and min(score["D"], score["D_strict"]) < LOWEST_D:
+        worst = max(("cP", "sS"), key=lambda probe: score[f"{probe}_strict"])
+        what = {"cP": "private factors from the common parts", "sS": "shared factors from the specific parts"}[worst]
+        yield warning(
+            "mixed-factors",
+            f"The parts do not separate the factors: D is {score['D']:.2f} and D_strict {score['D_strict']:.2f} (1 is perfect). "
+            f"A probe reads {what} with R² = {score[worst + '_strict']:.2f}. Fit on more items, or with "
+            'objective="stable".',
+        )
+
+
+def _good(evidence: Evidence, aligned: list[tuple[int, int]], wrong: set[str]) -> Iterator[Finding]:
+    if not aligned or len(aligned) < len(evidence.sample.names) - 1:
+        return
+    pairs = [evidence.pairs[pair] for pair in aligned]
+    good: dict[str, tuple[str, str]] = {
+        "rows": (
+            "rows-match",
+            f"The rows match: the common parts of an item agree with r = {min(p.agreement.value for p in pairs):.2f} or more.",
+        ),
+        "leak": (
+            "no-leak",
+            "The specific parts share nothing that counts: "
+            f"{max(0.0, np.nanmax([p.residual_share for p in pairs])):.1%} of the covariance at most.",
+        ),
+        "collapse": (
+            "no-collapse",
+            "The common parts have an effective rank of "
+            f"{min(m.common_rank for m in evidence.modalities):.1f} or more, and neither part is negligible.",
+        ),
+        "gaps": ("gaps-in-order", "Common parts translate best and specific parts worst: L_c <= L_p < L_s."),
+    }
+    width = _width(evidence)
+    if width is not None and "copies" not in wrong:
+        good["width"] = ("rank-supported", f"The data support the {width} common directions.")
+    severity: Literal["good"] = "good"
+    for topic, (code, sentence) in good.items():
+        if topic not in wrong and not (topic == "collapse" and "copies" in wrong):
+            yield Finding(code, severity, sentence)

@@ -1,0 +1,41 @@
+"""A finding: its code, how bad it is, and a sentence."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Finding(NamedTuple):
+    """One thing that a diagnosis found.
+
+    Attributes
+    ----------
+    code : str
+        Its name, such as ``"shuffled-rows"``.
+    severity : {"problem", "warning", "good"}
+        ``"problem"``: results are not what they seem. ``"warning"``: they could be better, or need a look.
+    sentence : str
+        What is wrong and what to change.
+    """
+
+    code: str
+    severity: Literal["problem", "warning", "good"]
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.code}\n{self.sentence}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def problem(code: str, sentence: str) -> Finding:
+    """Make a finding that makes results worthless."""
+    return Finding(code, "problem", sentence)
+
+
+def warning(code: str, sentence: str) -> Finding:
+    """Make a finding that needs a look."""
+    return Finding(code, "warning", sentence)

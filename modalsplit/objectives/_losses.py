@@ -1,0 +1,186 @@
+"""What the trained objectives minimise, for one pair of modalities: which terms, and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from modalsplit.nn import (
+    alignment_loss,
+    bounded_ranking_loss,
+    common_gap,
+    cosine_gap,
+    cosine_ranking_loss,
+    orthogonality_loss,
+    primitive_gap,
+    printed_ranking_loss,
+    relative_alignment_loss,
+    relative_error,
+    residual_loss,
+    specific_gap,
+)
+from modalsplit.objectives._fitted import Resolved, is_official
+
+Both = tuple[Tensor, Tensor]
+
+# By how much a gap of the trained `stable` must exceed the one before, as a share of the target's variance.
+MARGIN = 0.05
+_EQUATION_11 = {"alignment": 1.0, "orthogonality": 1.0, "ranking": 1.0}
+WEIGHTS = {
+    "paper_literal": _EQUATION_11,
+    "paper": _EQUATION_11,
+    "official": _EQUATION_11,
+    "con": {"alignment": 1.0, "orthogonality": 1.0, "common_gap": 1.0},  # Eq. 14
+    "en": {"alignment": 1.0, "orthogonality": 1.0},
+    "de": {"ranking": 1.0},
+    "stable": {"alignment": 1.0, "residual": 1.0, "ranking": 0.1, "map": 0.1},
+}
+
+
+class Pair(NamedTuple):
+    """Items of two modalities, as the losses see them.
+
+    Attributes
+    ----------
+    primitive, common, specific : pair of Tensor of shape (n_batch, n_components)
+        Of each modality.
+    target : pair of Tensor of shape (n_batch, n_columns)
+        What the maps lead to: primitives, or raw features.
+    maps : tuple of Linear
+        Φ from the first modality to the second, and back; empty for an objective without.
+    whole : Tensor of shape ()
+        H₀ of `modalsplit.nn.residual_loss`.
+    """
+
+    primitive: Both
+    common: Both
+    specific: Both
+    target: Both
+    maps: tuple[nn.Linear, ...]
+    whole: Tensor
+
+    def translated(self, parts: Both, *, frozen: bool = False) -> Both:
+        """Predict each modality from a part of the other one (Eq. 4, 6 and 7).
+
+        Parameters
+        ----------
+        parts : pair of Tensor of shape (n_batch, n_components)
+            Common parts, primitives or specific parts.
+        frozen : bool, default=False
+            Whether the maps get no gradient.
+
+        Returns
+        -------
+        pair of Tensor of shape (n_batch, n_columns)
+            In the order of `target`.
+        """
+        to_second, to_first = self.maps
+        return _mapped(to_first, parts[1], frozen), _mapped(to_second, parts[0], frozen)
+
+
+def pair_losses(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
+    """Compute the loss of one pair of modalities, its terms and diagnostics.
+
+    Parameters
+    ----------
+    pair : Pair
+        Items that have both modalities.
+    settings : Resolved
+        The objective and its options.
+
+    Returns
+    -------
+    dict of str to Tensor of shape ()
+        ``"loss"``, its terms, and the gaps L_c, L_p and L_s, unless the objective has no maps.
+    """
+    terms = _terms_of(settings)(pair, settings)
+    weights = WEIGHTS[settings.objective]
+    loss = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+    gaps = {name: value for name, value in terms.items() if name.endswith("_gap")}
+    return {"loss": loss, **{name: terms[name] for name in weights}, **gaps}
+
+
+def _terms_of(settings: Resolved) -> Callable[[Pair, Resolved], dict[str, Tensor]]:
+    if settings.objective == "stable":
+        return _stable_terms
+    return _official_terms if is_official(settings) else _paper_terms
+
+
+def _paper_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
+    """Eq. 3, 5 and 8 to 10."""
+    terms = {
+        "alignment": alignment_loss(pair.common),
+        "orthogonality": orthogonality_loss(pair.specific, settings.orthogonality),
+    }
+    if not pair.maps:
+        return terms
+    from_common, from_primitive, from_specific = translations = [
+        pair.translated(parts) for parts in (pair.common, pair.primitive, pair.specific)
+    ]
+    target = pair.primitive if settings.anchor == "primitive" else pair.specific
+    gaps = (
+        common_gap(pair.primitive, from_common, settings.gap),
+        primitive_gap(pair.primitive, from_primitive, settings.gap),
+        specific_gap(target, from_specific, settings.gap),
+    )
+    literal = settings.objective == "paper_literal"
+    terms["ranking"] = printed_ranking_loss(*gaps) if literal else bounded_ranking_loss(*gaps, settings.temperature)
+    return terms | _squared_gaps(pair, *translations)
+
+
+def _official_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
+    """Eq. 3, and cosines with raw features in the place of Eq. 5 and 8 to 10: PAMD's released code."""
+    terms = {
+        # The released code averages over dimensions here, and not in the other term.
+        "alignment": alignment_loss(pair.common) / pair.common[0].shape[1],
+        "orthogonality": orthogonality_loss(pair.specific, settings.orthogonality),
+    }
+    if not pair.maps:
+        return terms
+    translations = [pair.translated(parts) for parts in (pair.common, pair.primitive, pair.specific)]
+    ranking = [
+        cosine_ranking_loss(target, c, p, s, settings.temperature, settings.batch_sum_negative)
+        for target, c, p, s in zip(pair.target, *translations, strict=True)
+    ]
+    gaps = (cosine_gap(pair.target, x) for x in translations)
+    return terms | {"ranking": ranking[0] + ranking[1]} | _named_gaps(*gaps)
+
+
+def _stable_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
+    """Scale-free alignment, residual share, and the ranking on frozen canonical anchors."""
+    from_common = pair.translated(pair.common)
+    # The ranking must not be won by maps that make the most of a specific part: they learn from L_c alone.
+    from_primitive, from_specific = (pair.translated(parts, frozen=True) for parts in (pair.primitive, pair.specific))
+    translations = (from_common, from_primitive, from_specific)
+    errors = [
+        [relative_error(target, x) for x in translated]
+        for target, *translated in zip(pair.primitive, *translations, strict=True)
+    ]
+    ranking = [bounded_ranking_loss(c, p, s, settings.temperature, MARGIN) for c, p, s in errors]
+    return {
+        "alignment": relative_alignment_loss(pair.common),
+        "residual": residual_loss(pair.primitive, pair.specific, pair.whole),
+        "ranking": ranking[0] + ranking[1],
+        "map": errors[0][0] + errors[1][0],
+    } | _squared_gaps(pair, *translations)
+
+
+def _squared_gaps(pair: Pair, from_common: Both, from_primitive: Both, from_specific: Both) -> dict[str, Tensor]:
+    """L_c, L_p and L_s in one unit, whatever the target of Eq. 9 and the reading of a gap."""
+    return _named_gaps(
+        common_gap(pair.primitive, from_common),
+        primitive_gap(pair.primitive, from_primitive),
+        specific_gap(pair.primitive, from_specific),
+    )
+
+
+def _named_gaps(common: Tensor, primitive: Tensor, specific: Tensor) -> dict[str, Tensor]:
+    return {"common_gap": common, "primitive_gap": primitive, "specific_gap": specific}
+
+
+def _mapped(layer: nn.Linear, x: Tensor, frozen: bool) -> Tensor:
+    return linear(x, layer.weight.detach(), layer.bias.detach()) if frozen else linear(x, layer.weight, layer.bias)
