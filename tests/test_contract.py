@@ -11,7 +11,7 @@ from modalsplit.testing import check_encoder, check_recommender, stricter_checks
 
 # The checks fit plain matrices of a few random rows, and these warnings are what the encoder should say then.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:X has no two named blocks:UserWarning"),
+    pytest.mark.filterwarnings("ignore:X has no named blocks:UserWarning"),
     pytest.mark.filterwarnings("ignore:The modalities share nothing:UserWarning"),
     # The checks of set_output fit frames and transform arrays.
     pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning"),
@@ -23,6 +23,10 @@ ENCODERS = [
     DisentangledModalityEncoder(objective="cca"),
     DisentangledModalityEncoder(missing="translate"),
     DisentangledModalityEncoder(missing="nan", split=1),
+    DisentangledModalityEncoder("auto", objective="cca"),
+    DisentangledModalityEncoder(objective="paper", max_epochs=2),
+    DisentangledModalityEncoder(objective="official", max_epochs=2, missing="nan"),
+    DisentangledModalityEncoder(objective="stable", extractor="mlp", max_epochs=2),
 ]
 RECOMMENDERS = [
     AttentiveBPR(),

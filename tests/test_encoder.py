@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 from modalsplit import DisentangledModalityEncoder, ModalityEmbeddings
 from modalsplit.datasets import make_modalities
+from modalsplit.exceptions import ConvergenceError
 
 D = 12
 
@@ -207,7 +208,7 @@ def test_diagnostics_say_what_was_found(fitted):
 def test_learning_is_recorded_epoch_by_epoch(data):
     result = encoder(objective="stable", max_epochs=4).fit(data.X_img, data.X_txt)
     assert result.n_iter_ == len(result.history_) == 4
-    assert set(result.history_[0]) == {"loss", "agreement", "reconstruction", "validation_loss"}
+    assert set(result.history_[0]) == {"loss", "validation_loss", "round"}
     assert result.history_[-1]["loss"] < result.history_[0]["loss"]
 
 
@@ -300,13 +301,14 @@ def test_nan_marks_the_parts_of_a_missing_modality(holes):
     assert np.isnan(specific[5, D:]).all()
 
 
-def test_fit_uses_the_complete_items_only(data, holes):
+def test_fit_uses_incomplete_items_for_what_they_have(data, holes):
     complete = np.delete(np.arange(300), [3, 5])
     reference = encoder().fit(data.X_img[complete], data.X_txt[complete])
     other = encoder(missing="nan").fit(*holes)
-    assert_array_equal(
-        other.transform(data.X_img, data.X_txt).common, reference.transform(data.X_img, data.X_txt).common
-    )
+    args = data.X_img, data.X_txt
+    assert_allclose(other.transform(*args).common, reference.transform(*args).common, atol=0.2)
+    assert not np.allclose(other.transform(*args).common, reference.transform(*args).common, atol=1e-6)
+    assert_array_equal(other.common_support_, reference.common_support_)
 
 
 def test_an_item_without_any_modality_gets_the_mean(holes):
@@ -347,7 +349,7 @@ def test_constant_modality(data):
 
 
 def test_modality_that_is_all_nan(data):
-    bad(data.X_img, np.full((300, 14), np.nan), "None of the 300 items has both.*x: 300, y: 0", missing="nan")
+    bad(data.X_img, np.full((300, 14), np.nan), "None of the 300 items has two.*x: 300, y: 0", missing="nan")
 
 
 def test_infinite_values(data):
@@ -382,11 +384,13 @@ def test_strings_where_numbers_belong(data):
 def test_split_that_leaves_nothing(data):
     bad(data.X_img, None, "split=20 leaves no column", split=20)
     bad(data.X_img, None, "X has no column names", split=("image", "text"))
+    bad(data.X_img, None, r"split=\(8, 8\) leaves no column.*rising order", split=(8, 8))
 
 
 def test_split_names_that_no_column_has(frame):
     bad(frame, None, "no column of X starts with 'sound'; the first is 'image__0'", split=("image", "sound"))
-    bad(frame, None, "names 3 modalities", split=("image", "text", "sound"))
+    bad(frame, None, "names 1 modality", split=("image",))
+    bad(frame, None, "start with two of these names", split=("image", "im"))
 
 
 def test_other_columns_at_transform(data, frame, fitted):
@@ -396,7 +400,7 @@ def test_other_columns_at_transform(data, frame, fitted):
         encoder().fit(frame).transform(frame.iloc[:, :-1])
     with pytest.raises(ValueError, match="33 features"):
         fitted.transform(np.hstack([data.X_img, data.X_txt])[:, :-1])
-    with pytest.raises(ValueError, match="neither modality"):
+    with pytest.raises(ValueError, match="no modality"):
         fitted.transform()
     with pytest.raises(ValueError, match="300 and 299 rows"):
         fitted.transform(data.X_img, data.X_txt[:-1])
@@ -414,3 +418,88 @@ def test_modalities_that_share_nothing_are_reported(data):
     common, specific = result.transform(data.X_img, shuffled)
     assert_array_equal(common, 0)
     assert specific.std() > 0
+
+
+# More than two modalities --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three(data):
+    """A third modality shows the shared factors too."""
+    rng = np.random.default_rng(1)
+    sound = data.shared @ rng.standard_normal((3, 9)) + 0.1 * rng.standard_normal((300, 9))
+    columns = [f"{name}__{i}" for name, width in (("image", 20), ("text", 14), ("sound", 9)) for i in range(width)]
+    X = np.hstack([data.X_img, data.X_txt, sound])
+    return pd.DataFrame(X, columns=columns, index=[f"item{i}" for i in range(300)])
+
+
+@pytest.mark.parametrize("split", ["auto", (20, 34), ("image", "text", "sound")])
+def test_three_named_blocks_give_three_common_and_three_specific_parts(split, three):
+    result = encoder(split=split).set_output(transform="pandas").fit(three)
+    Z = result.transform(three)
+    assert Z.shape == (300, 6 * D)
+    names = result.modality_names_
+    assert names == (("image", "text", "sound") if split != (20, 34) else ("x0", "x1", "x2"))
+    assert [name.split("__")[0] for name in Z.columns[::D]] == [
+        f"{m}_{p}" for p in ("common", "specific") for m in names
+    ]
+    assert result.common_rank_ == 3
+    assert result.common_support_.sum() == 9
+    parts = result.parts(three)
+    assert_array_equal(Z.to_numpy(), np.hstack([*parts.common, *parts.specific]))
+    for common in parts.common[1:]:
+        assert_allclose(common[:, :3], parts.common[0][:, :3], atol=0.6)
+
+
+def test_the_modalities_that_an_item_has_stand_in_for_one_that_it_lacks(three):
+    holes = three.copy()
+    holes.iloc[4, :20] = np.nan
+    holes.iloc[6, :34] = np.nan
+    parts = encoder(missing="translate").fit(holes).parts(holes)
+    assert_allclose(parts.common[0][4], (parts.common[1][4] + parts.common[2][4]) / 2)
+    assert_array_equal(parts.common[0][6], parts.common[2][6])
+    assert_array_equal(parts.specific[1][6], 0)
+    assert_array_equal(np.argwhere(parts.imputed), [[4, 0], [6, 0], [6, 1]])
+
+
+def test_y_is_no_modality_of_an_encoder_of_three(three, data):
+    with pytest.raises(ValueError, match="fitted on 3 modalities"):
+        encoder().fit(three).transform(data.X_img, data.X_txt)
+
+
+# Other objectives and widths -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["paper", "official", "con", "en", "de", "stable"])
+def test_every_objective_gives_parts_of_the_same_form(objective, data, three):
+    extractor = "linear" if objective == "stable" else None
+    model = encoder(objective=objective, extractor=extractor, max_epochs=2, batch_size=50)
+    common, specific = model.fit_transform(data.X_img, data.X_txt)
+    assert common.shape == specific.shape == (300, 2 * D)
+    assert np.isfinite(common).all()
+    assert model.n_iter_ == 2
+    assert clone(model).fit(three).transform(three).shape == (300, 6 * D)
+
+
+def test_divergence_raises_and_leaves_the_last_finite_state(data):
+    model = encoder(objective="paper_literal", max_epochs=100)
+    with pytest.raises(ConvergenceError, match=r"diverged in epoch \d+.*no lower bound.*objective='paper'"):
+        model.fit(data.X_img, data.X_txt)
+    common, specific = model.transform(data.X_img, data.X_txt)
+    assert np.isfinite(common).all()
+    assert np.isfinite(specific).all()
+
+
+def test_automatic_width_is_chosen_from_the_data(data):
+    model = DisentangledModalityEncoder("auto", objective="cca", random_state=0).fit(data.X_img, data.X_txt)
+    assert model.common_rank_ == 3
+    assert 3 < model.n_components_ < 20
+    assert model.transform(data.X_img, data.X_txt).common.shape == (300, 2 * model.n_components_)
+
+
+def test_parts_come_one_matrix_a_modality_whatever_the_output(frame, fitted, data):
+    parts = encoder(output="common").set_output(transform="pandas").fit(frame).parts(frame)
+    assert parts.names == ("image", "text")
+    assert_array_equal(parts.views[1], data.X_txt)
+    assert_allclose(np.hstack(parts.common), fitted.transform(data.X_img, data.X_txt).common, atol=1e-9)
+    assert_allclose(np.hstack(parts.specific), fitted.transform(data.X_img, data.X_txt).specific, atol=1e-9)

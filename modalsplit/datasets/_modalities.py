@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
-Kind = Literal["linear", "nonlinear", "raw", "quadratic"]
+Kind = Literal["linear", "nonlinear", "raw", "quadratic", "absolute", "product", "sine"]
 
 N_HIDDEN = 96
+# sin(2.75 s) correlates with s by 0.09: a straight line explains less than 1 % of it.
+FREQUENCY = 2.75
 
 
 def make_modalities(
@@ -34,7 +36,7 @@ def make_modalities(
     ----------
     n_samples : int, default=5000
         Number of items.
-    kind : {"linear", "nonlinear", "raw", "quadratic"}, default="linear"
+    kind : {"linear", "nonlinear", "raw", "quadratic", "absolute", "product", "sine"}, default="linear"
         How a view of z, with q factors, is made. M, M1 and M2 are standard normal matrices, drawn for
         each view:
 
@@ -44,7 +46,12 @@ def make_modalities(
         - ``"raw"``: 3 max(x, 0) of a nonlinear view x with its noise: non-negative and skewed, like the
           activations of a VGG network.
         - ``"quadratic"``: as linear, but the text view holds (s² - 1) / sqrt(2) in place of s. No linear
-          map of the image view shows it.
+          map of the image view shows it, and so with the next two.
+        - ``"absolute"``: the text view holds (abs(s) - sqrt(2/π)) / sqrt(1 - 2/π).
+        - ``"product"``: the text view holds s_1 s_2, s_2 s_3 and so on, the last factor times the first. Needs
+          three shared factors.
+        - ``"sine"``: the text view holds sin(2.75 s) / sqrt((1 - exp(-15.125)) / 2), which correlates with s
+          by 0.09.
     n_shared : int, default=8
         Number of factors that both views show.
     n_private : int or tuple of two int, default=8
@@ -70,7 +77,7 @@ def make_modalities(
         X_txt : ndarray of shape (n_samples, n_features[1])
             The text view.
         shared : ndarray of shape (n_samples, n_shared)
-            The shared factors: s, but (s² - 1) / sqrt(2) for ``"quadratic"``, because that is what
+            The shared factors: what the text view holds, s or a function of s, because that is what
             both views determine.
         private_img : ndarray of shape (n_samples, n_private[0])
             The factors that the image view alone shows.
@@ -80,7 +87,7 @@ def make_modalities(
     Raises
     ------
     ValueError
-        If `kind` is not one of the four.
+        If `kind` is not one of these, or products of fewer than three factors are asked for.
 
     See Also
     --------
@@ -95,12 +102,13 @@ def make_modalities(
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be one of {list(get_args(Kind))}, but {kind!r} was given.")
+    if kind == "product" and n_shared < 3:
+        raise ValueError(f"kind='product' needs n_shared=3 or more for products that differ, but {n_shared} was given.")
     rng = check_random_state(random_state)
     private_widths, feature_widths = _pair(n_private), _pair(n_features)
     shared = rng.standard_normal((n_samples, n_shared))
     private = [rng.standard_normal((n_samples, width)) for width in private_widths]
-    squared = (shared**2 - 1) / np.sqrt(2)
-    shown = (shared, squared if kind == "quadratic" else shared)
+    shown = (shared, _function(shared, kind))
     views = [
         _view(np.hstack([s, p]), width, kind, noise, rng).astype(dtype, copy=False)
         for s, p, width in zip(shown, private, feature_widths, strict=True)
@@ -112,10 +120,23 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
 
 
+def _function(shared: NDArray[np.float64], kind: Kind) -> NDArray[np.float64]:
+    """Compute what the text view shows of the shared factors, of mean 0 and variance 1."""
+    if kind == "quadratic":
+        return (shared**2 - 1) / np.sqrt(2)
+    if kind == "absolute":
+        return (np.abs(shared) - np.sqrt(2 / np.pi)) / np.sqrt(1 - 2 / np.pi)
+    if kind == "product":
+        return shared * np.roll(shared, -1, axis=1)
+    if kind == "sine":
+        return np.sin(FREQUENCY * shared) / np.sqrt((1 - np.exp(-2 * FREQUENCY**2)) / 2)
+    return shared
+
+
 def _view(factors: NDArray[np.float64], n_features: int, kind: Kind, noise: float, rng: Any) -> NDArray[np.float64]:
     n_samples, n_factors = factors.shape
     x: NDArray[np.float64]
-    if kind in {"linear", "quadratic"}:
+    if kind not in {"nonlinear", "raw"}:
         x = factors @ rng.standard_normal((n_factors, n_features)) / np.sqrt(n_factors)
     else:
         hidden = np.tanh(1.5 * factors @ rng.standard_normal((n_factors, N_HIDDEN)) / np.sqrt(n_factors))

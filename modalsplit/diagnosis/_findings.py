@@ -16,6 +16,7 @@ from modalsplit.diagnosis._words import Finding, counted, problem, warning
 COPIED = 0.99
 LEAKED_COVARIANCE = 0.15
 LEAKED_R2 = 0.05
+LEAKED_R2_WITH_COVARIANCE = 0.02
 LEAKED_CKA = 0.05
 OVERLAP_CKA = 0.2
 COLLAPSED_RANK = 2.5
@@ -25,7 +26,7 @@ COLLAPSED_SHARE = 1e-3
 DEVIATIONS = 3.0
 WEAK = 0.8 * LEAST_SHARE
 NARROW = 1.5
-LOWEST_D = 0.5
+MIXED_R2 = 0.25
 
 
 def find(evidence: Evidence) -> tuple[Finding, ...]:
@@ -119,9 +120,10 @@ def _leaked(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
     measured = evidence.pairs[pair]
     linear, rbf = measured.specific["linear"], measured.specific["rbf"]
     predicted = max(measured.specific_predicts_specific)
-    if evidence.is_significant(linear.p_value) and (
-        measured.residual_share > LEAKED_COVARIANCE or predicted > LEAKED_R2
-    ):
+    leaks = predicted > LEAKED_R2 or (
+        predicted > LEAKED_R2_WITH_COVARIANCE and measured.residual_share > LEAKED_COVARIANCE
+    )
+    if leaks and evidence.is_significant(linear.p_value):
         yield problem(
             "leak",
             f"The specific parts of {a} and {b} still share something: they carry {measured.residual_share:.0%} of the "
@@ -206,7 +208,7 @@ def _width(evidence: Evidence) -> int | None:
 def _disordered(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
     for pair in aligned:
         gaps = evidence.pairs[pair].gaps
-        if not gaps.are_ordered():
+        if gaps.are_disordered():
             a, b = (evidence.sample.names[m] for m in pair)
             yield warning(
                 "wrong-order",
@@ -215,7 +217,7 @@ def _disordered(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[
                 'items, or with objective="stable" or "cca".',
             )
     history = evidence.gap_history()
-    if len(history) and not history[-1].are_ordered():
+    if history and history[-1].are_disordered():
         last, share = history[-1], np.mean([gaps.are_ordered() for gaps in history])
         yield warning(
             "wrong-order-in-training",
@@ -227,8 +229,10 @@ def _disordered(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[
 
 def _mixed(evidence: Evidence) -> Iterator[Finding]:
     score = evidence.factors
-    if score and min(score["D"], score["D_strict"]) < LOWEST_D:
-        worst = max(("cP", "sS"), key=lambda probe: score[f"{probe}_strict"])
+    if not score:
+        return
+    worst = max(("cP", "sS"), key=lambda probe: score[f"{probe}_strict"])
+    if score[f"{worst}_strict"] > MIXED_R2:
         what = {"cP": "private factors from the common parts", "sS": "shared factors from the specific parts"}[worst]
         yield warning(
             "mixed-factors",
@@ -257,8 +261,9 @@ def _good(evidence: Evidence, aligned: list[tuple[int, int]], wrong: set[str]) -
             "The common parts have an effective rank of "
             f"{min(m.common_rank for m in evidence.modalities):.1f} or more, and neither part is negligible.",
         ),
-        "gaps": ("gaps-in-order", "Common parts translate best and specific parts worst: L_c <= L_p < L_s."),
     }
+    if all(pair.gaps.are_ordered() for pair in pairs):
+        good["gaps"] = ("gaps-in-order", "Common parts translate best and specific parts worst: L_c <= L_p < L_s.")
     width = _width(evidence)
     if width is not None and "copies" not in wrong:
         good["width"] = ("rank-supported", f"The data support the {width} common directions.")

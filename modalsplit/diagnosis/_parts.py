@@ -31,15 +31,25 @@ class Gaps(NamedTuple):
     specific: float
 
     def are_ordered(self) -> bool:
-        """Tell whether L_c <= L_p < L_s, up to 1 % of the largest.
+        """Tell whether L_c <= L_p < L_s, the former up to rounding.
 
         Returns
         -------
         bool
             True if they are.
         """
-        slack = 0.01 * max(abs(gap) for gap in self)
-        return self.common <= self.primitive + slack and self.primitive < self.specific
+        return self.common <= self.primitive + 1e-6 * abs(self.primitive) and self.primitive < self.specific
+
+    def are_disordered(self) -> bool:
+        """Tell whether the order is wrong by more than 2 % of the largest gap.
+
+        Returns
+        -------
+        bool
+            True if it is; gaps that differ by less are neither ordered nor disordered.
+        """
+        slack = 0.02 * max(abs(gap) for gap in self)
+        return self.common > self.primitive + slack or self.primitive > self.specific + slack
 
 
 def effective_rank(part: Floats) -> float:

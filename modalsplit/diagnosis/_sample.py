@@ -108,7 +108,7 @@ def take_sample(encoder: Any, X: Any, y: Any, random_state: Any) -> Sample:
             f"The {absent[0]} modality is not given, and without it there is nothing to compare. Pass all "
             f"modalities of the same items: {', '.join(parts.names)}."
         )
-    complete = ~np.asarray(parts.imputed).any(axis=1)
+    complete: NDArray[np.bool_] = ~np.any(parts.imputed, axis=1)
     rows = np.flatnonzero(complete)
     if len(rows) < FEWEST_ROWS:
         raise ValueError(

@@ -4,7 +4,8 @@ from sklearn.linear_model import Ridge
 
 from modalsplit.datasets import make_modalities
 
-KINDS = ["linear", "nonlinear", "raw", "quadratic"]
+HIDDEN = ["quadratic", "absolute", "product", "sine"]
+KINDS = ["linear", "nonlinear", "raw", *HIDDEN]
 
 
 def readable(X, factors):
@@ -65,13 +66,21 @@ def test_raw_views_are_the_nonlinear_views_cut_at_zero():
     np.testing.assert_allclose(raw.X_img, 3 * np.maximum(nonlinear.X_img, 0))
 
 
-def test_no_linear_map_of_the_image_shows_the_shared_factors_of_quadratic_data():
-    data = make_modalities(2000, kind="quadratic", random_state=0)
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_no_linear_map_of_the_image_shows_the_shared_factors(kind):
+    data = make_modalities(2000, kind=kind, random_state=0)
     assert readable(data.X_txt, data.shared) > 0.99
     assert readable(data.X_img, data.shared) < 0.05
     np.testing.assert_allclose([data.shared.mean(), data.shared.std()], [0, 1], atol=0.05)
+    covariance = np.cov(data.shared.T)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=0.15)
 
 
 def test_an_unknown_kind_is_named_in_the_error():
     with pytest.raises(ValueError, match=r"one of \['linear', .*'cubic' was given"):
         make_modalities(10, kind="cubic")
+
+
+def test_products_of_two_factors_would_be_the_same():
+    with pytest.raises(ValueError, match="n_shared=3 or more"):
+        make_modalities(10, kind="product", n_shared=2)
