@@ -101,8 +101,10 @@ class Pair:
         Recall at k, for each part and k.
     gaps : Gaps
         Of one map for all parts.
-    columns : ndarray of shape (n_common_columns,)
-        Correlation of each column of the common parts.
+    columns : ndarray of int of shape (n_shared_columns,)
+        Columns that vary in both common parts; agreement, retrieval and block are measured in these.
+    column_correlations : ndarray of shape (n_shared_columns,)
+        Of these columns.
     order : Order or None
         Where the rows belong, if not where they are.
     block : Block or None
@@ -124,7 +126,8 @@ class Pair:
     specific_predicts_specific: tuple[float, float]
     retrieval: dict[tuple[str, int], tuple[float, float]]
     gaps: Gaps
-    columns: Floats
+    columns: Rows
+    column_correlations: Floats
     order: Order | None
     block: Block | None
     block_order: Order | None
@@ -175,26 +178,30 @@ class Evidence:
         """Tell whether the features of a pair are correlated beyond chance."""
         return shares_something(self.pairs[pair].sharing, self.n_permutations)
 
-    def fitted_correlations(self) -> Floats | None:
-        """Canonical correlations on held-out rows of fit; None if they are unknown or not of one pair."""
+    def fitted_correlations(self, pair: tuple[int, int]) -> Floats | None:
+        """Find what held-out rows of fit correlated in the columns that both common parts have; None if unknown."""
         known = self.fitted.get("canonical_correlations")
-        return (
-            np.asarray(known, dtype=float) if known is not None and len(self.sample.names) == 2 and len(known) else None
-        )
+        columns = self.pairs[pair].columns
+        if known is None:
+            return None
+        # One row a pair, or the only pair.
+        row = np.atleast_2d(np.asarray(known, dtype=float))[self.sample.pairs.index(pair) if np.ndim(known) > 1 else 0]
+        usable = (np.ndim(known) > 1 or len(self.pairs) == 1) and len(row) > columns.max(initial=-1)
+        return row[columns] if usable else None
 
-    def fitted_rank(self) -> int | None:
-        """Rank of the common parts by the encoder itself; None if it does not say."""
-        rank = self.fitted.get("common_rank")
-        return None if rank is None else int(np.max(rank))
+    def expected_agreement(self, pair: tuple[int, int]) -> float | None:
+        """Average what held-out rows of fit correlated; None if that is unknown or there is nothing common."""
+        correlations = self.fitted_correlations(pair)
+        return None if correlations is None or not len(correlations) else float(correlations.mean())
 
-    def found_sharing_at_fit(self) -> bool:
-        """Tell whether the encoder has common parts that held-out rows of fit confirmed, as far as it says."""
-        if not any(modality.n_common_columns for modality in self.modalities) or self.fitted_rank() == 0:
+    def found_sharing_at_fit(self, pair: tuple[int, int]) -> bool:
+        """Tell whether a pair has common parts that held-out rows of fit confirmed, as far as the encoder says."""
+        if not len(self.pairs[pair].columns):
             return False
-        correlations = self.fitted_correlations()
+        correlations = self.fitted_correlations(pair)
         # How many rows fit had is unknown: few rows here must not make what it found doubtful.
         least = min(0.2, max(0.1, 3 / np.sqrt(len(self.sample.rows))))
-        return correlations is None or bool(correlations[0] > least)
+        return correlations is None or bool(correlations.max() > least)
 
     def gap_history(self) -> list[Gaps]:
         """Gaps of every epoch that recorded them, in the units of its loss."""
@@ -284,9 +291,11 @@ def _pair(measuring: Measuring, a: int, b: int) -> Pair:
     common, specific, primitive = ((part[a], part[b]) for part in (sample.common, sample.specific, sample.primitive))
     raw = (sample.raw[a], sample.raw[b])
     sharing = measure_sharing(sample.whitened(a), sample.whitened(b), n_permutations, rng)
-    agreement = measure_agreement(*common, n_permutations, rng)
+    columns = np.flatnonzero(np.any(common[0] != 0, axis=0) & np.any(common[1] != 0, axis=0))
+    shared = common[0][:, columns], common[1][:, columns]
+    agreement = measure_agreement(*shared, n_permutations, rng)
     dependent = None if shares_something(sharing, n_permutations) else _dependence(measuring, *raw, "rbf")
-    block = find_block(match_percentiles(*common, rng), n_permutations, rng)
+    block = find_block(match_percentiles(*shared, rng), n_permutations, rng)
     return Pair(
         sharing=sharing,
         agreement=agreement,
@@ -297,12 +306,13 @@ def _pair(measuring: Measuring, a: int, b: int) -> Pair:
         common_predicts=_both_ways(measuring, common, raw),
         specific_predicts=_both_ways(measuring, specific, raw),
         specific_predicts_specific=_both_ways(measuring, specific, specific),
-        retrieval=_retrieval(measuring, {"common": common, "specific": specific}),
+        retrieval=_retrieval(measuring, {"common": shared, "specific": specific}),
         gaps=translation_gaps(common, specific, primitive, measuring.train, measuring.test),
-        columns=_column_correlations(*common),
-        order=_order(measuring, a, b, agreement, sharing),
+        columns=columns,
+        column_correlations=_column_correlations(*shared),
+        order=_order(measuring, (a, b), shared, agreement, sharing),
         block=block,
-        block_order=None if block is None else best_order(*(c[block.start : block.stop] for c in common)),
+        block_order=None if block is None else best_order(*(c[block.start : block.stop] for c in shared)),
         raw_dependence=dependent,
     )
 
@@ -342,22 +352,26 @@ def _retrieval(
 
 
 def _column_correlations(a: Floats, b: Floats) -> Floats:
-    varies = np.any(a != 0, axis=0) & np.any(b != 0, axis=0)
-    a, b = a[:, varies], b[:, varies]
     correlations: Floats = np.sum(a * b, axis=0) / np.sqrt(np.sum(a**2, axis=0) * np.sum(b**2, axis=0))
     return correlations
 
 
-def _order(measuring: Measuring, a: int, b: int, agreement: Agreement, sharing: Sharing) -> Order | None:
+def _order(
+    measuring: Measuring,
+    pair: tuple[int, int],
+    common: tuple[Floats, Floats],
+    agreement: Agreement,
+    sharing: Sharing,
+) -> Order | None:
     """Look for another order of the rows only if the one they have shows nothing."""
     sample, n_permutations = measuring.sample, measuring.n_permutations
     if is_significant(agreement.p_value, n_permutations) or shares_something(sharing, n_permutations):
         return None
     padded = []
-    for common in (sample.common[a], sample.common[b]):
-        full = np.zeros((sample.n_items, common.shape[1]))
-        full[sample.rows] = common
+    for part in common:
+        full = np.zeros((sample.n_items, part.shape[1]))
+        full[sample.rows] = part
         padded.append(full)
     return best_order(padded[0], padded[1]) or best_blind_order(
-        sample.whitened(a), sample.whitened(b), sample.rows, n_permutations, measuring.rng
+        sample.whitened(pair[0]), sample.whitened(pair[1]), sample.rows, n_permutations, measuring.rng
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from modalsplit.diagnosis._evidence import Evidence, Pair
+from modalsplit.diagnosis._evidence import Evidence
 from modalsplit.diagnosis._row_findings import Status, row_findings, status_of
 from modalsplit.diagnosis._sharing import LEAST_SHARE
 from modalsplit.diagnosis._words import Finding, counted, problem, warning
@@ -54,7 +54,9 @@ def find(evidence: Evidence) -> tuple[Finding, ...]:
         "factors": list(_mixed(evidence)),
     }
     # Of a copy, or of parts without rank, the right width is no question.
-    judged["width"] = [] if judged["copies"] or judged["collapse"] else list(_misfit(evidence, aligned))
+    judged["width"] = []
+    if not judged["copies"] and not judged["collapse"]:
+        judged["width"] = [finding for pair in aligned for finding in _misfit(evidence, pair)]
     wrong = [finding for findings in judged.values() for finding in findings]
     wrong.sort(key=lambda finding: finding.severity != "problem")
     return (*wrong, *_good(evidence, aligned, {topic for topic, findings in judged.items() if findings}))
@@ -128,7 +130,7 @@ def _leaked(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
             "leak",
             f"The specific parts of {a} and {b} still share something: they carry {measured.residual_share:.0%} of the "
             f"covariance between the modalities, and one predicts {predicted:.0%} of the other's variance. "
-            f"{_way_out(evidence, measured)}",
+            f"{_way_out(evidence, pair)}",
         )
     elif evidence.is_significant(rbf.p_value) and rbf.cka > LEAKED_CKA:
         yield warning(
@@ -138,8 +140,8 @@ def _leaked(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
         )
 
 
-def _way_out(evidence: Evidence, measured: Pair) -> str:
-    rank, supported = _width(evidence), measured.sharing.n_strong
+def _way_out(evidence: Evidence, pair: tuple[int, int]) -> str:
+    rank, supported = _width(evidence, pair), evidence.pairs[pair].sharing.n_strong
     if rank is not None and rank < supported:
         return f"The common part has {counted(rank, 'direction')}, but {supported} are shared: fit with common_rank=None, or {supported}."
     return (
@@ -160,49 +162,47 @@ def _overlapping(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator
             )
 
 
-def _misfit(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
+def _misfit(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
     """Compare the width of the common parts with what the data support."""
-    width = _width(evidence)
-    if width is None or not aligned:
+    width = _width(evidence, pair)
+    if width is None:
         return
-    supported = max(evidence.pairs[pair].sharing.n_strong for pair in aligned)
-    unsupported = min(_n_unsupported(evidence, evidence.pairs[pair]) for pair in aligned)
+    a, b = (evidence.sample.names[m] for m in pair)
+    supported, unsupported = evidence.pairs[pair].sharing.n_strong, _n_unsupported(evidence, pair)
     if supported >= NARROW * width + 1:
         yield warning(
             "common-too-narrow",
-            f"The common parts have {counted(width, 'direction')}, but {supported} are above chance and at least half as correlated "
-            f"as the strongest: the others count as specific. Fit with common_rank=None or {supported}, and "
-            f"n_components of {2 * supported} or more.",
+            f"The common parts of {a} and {b} have {counted(width, 'direction')}, but {supported} are above chance and at "
+            f"least half as correlated as the strongest: the others count as specific. Fit with common_rank=None or "
+            f"{supported}, and n_components of {2 * supported} or more.",
         )
     elif unsupported > max(1, 0.1 * width):
         yield warning(
             "common-too-wide",
-            f"{unsupported} of the {width} common directions are not shared: their correlation is near chance, on held-out "
-            f"rows of fit or here. What is specific counts as common. Fit with common_rank=None or "
+            f"{unsupported} of the {width} common directions of {a} and {b} are not shared: their correlation is near "
+            "chance, on held-out rows of fit or here. What is specific counts as common. Fit with common_rank=None or "
             f"{width - unsupported}.",
         )
 
 
-def _n_unsupported(evidence: Evidence, measured: Pair) -> int:
+def _n_unsupported(evidence: Evidence, pair: tuple[int, int]) -> int:
     """Count the columns that are weak here or, where the encoder says it of this pair, were weak at fit."""
-    columns = measured.columns
+    columns = evidence.pairs[pair].column_correlations
     if not len(columns):
         return 0
     slack = DEVIATIONS / np.sqrt(len(evidence.sample.rows))
     weak = columns + slack < WEAK * columns.max()
-    fitted = evidence.fitted_correlations()
-    if fitted is not None and len(fitted) >= len(columns):
-        weak |= fitted[: len(columns)] + slack < WEAK * fitted[0]
+    fitted = evidence.fitted_correlations(pair)
+    if fitted is not None:
+        weak |= fitted + slack < WEAK * fitted.max()
     return int(weak.sum())
 
 
-def _width(evidence: Evidence) -> int | None:
-    """Directions of the common parts, where they are exact: few columns that vary, all of them about alike."""
-    widths = [modality.n_common_columns for modality in evidence.modalities]
-    n_columns = max(common.shape[1] for common in evidence.sample.common)
-    if len(set(widths)) != 1 or widths[0] == 0 or (widths[0] == n_columns and "common_rank" not in evidence.fitted):
-        return None
-    return widths[0]
+def _width(evidence: Evidence, pair: tuple[int, int]) -> int | None:
+    """Directions that both common parts have; None if these fill the parts, so that columns count nothing."""
+    width = len(evidence.pairs[pair].columns)
+    n_columns = min(evidence.sample.common[m].shape[1] for m in pair)
+    return width if 0 < width < n_columns else None
 
 
 def _disordered(evidence: Evidence, aligned: list[tuple[int, int]]) -> Iterator[Finding]:
@@ -264,9 +264,9 @@ def _good(evidence: Evidence, aligned: list[tuple[int, int]], wrong: set[str]) -
     }
     if all(pair.gaps.are_ordered() for pair in pairs):
         good["gaps"] = ("gaps-in-order", "Common parts translate best and specific parts worst: L_c <= L_p < L_s.")
-    width = _width(evidence)
-    if width is not None and "copies" not in wrong:
-        good["width"] = ("rank-supported", f"The data support the {width} common directions.")
+    widths = [_width(evidence, pair) for pair in aligned]
+    if None not in widths and "copies" not in wrong:
+        good["width"] = ("rank-supported", f"The data support the {' + '.join(map(str, widths))} common directions.")
     severity: Literal["good"] = "good"
     for topic, (code, sentence) in good.items():
         if topic not in wrong and not (topic == "collapse" and "copies" in wrong):

@@ -59,7 +59,7 @@ def measures_of(evidence: Evidence) -> tuple[Measure, ...]:
     rows: list[Measure] = []
     for (a, b), pair in evidence.pairs.items():
         names = evidence.sample.names[a], evidence.sample.names[b]
-        rows += _sharing(evidence, pair, *names)
+        rows += _sharing(evidence, (a, b), *names)
         rows += _dependence(pair, *names)
         rows += _prediction(pair, *names)
         rows += _retrieval(evidence, pair, *names)
@@ -70,14 +70,13 @@ def measures_of(evidence: Evidence) -> tuple[Measure, ...]:
     return tuple(rows)
 
 
-def _sharing(evidence: Evidence, pair: Pair, a: str, b: str) -> Iterator[Measure]:
-    both, sharing = f"{a} ~ {b}", pair.sharing
-    fitted, rank = evidence.fitted_correlations(), evidence.fitted_rank()
-    known = fitted is not None and bool(rank)
-    yield Measure("shared directions", "raw", both, sharing.n_strong, NAN if rank is None else rank, sharing.p_value)
+def _sharing(evidence: Evidence, indices: tuple[int, int], a: str, b: str) -> Iterator[Measure]:
+    both, pair = f"{a} ~ {b}", evidence.pairs[indices]
+    sharing, expected = pair.sharing, evidence.expected_agreement(indices)
+    agreed = NAN if expected is None else expected
+    yield Measure("shared directions", "raw", both, sharing.n_strong, len(pair.columns), sharing.p_value)
     yield Measure("directions above chance", "raw", both, sharing.n_above)
     yield Measure("strongest canonical correlation", "raw", both, float(sharing.correlations[0]), sharing.level)
-    agreed = float(fitted[:rank].mean()) if known and fitted is not None else NAN
     yield Measure("agreement", "common", both, pair.agreement.value, agreed, pair.agreement.p_value, "higher")
     at_fit = evidence.fitted.get("residual_share", NAN) if len(evidence.sample.names) == 2 else NAN
     yield Measure("residual share", "specific", both, pair.residual_share, float(at_fit), NAN, "lower")

@@ -43,8 +43,8 @@ def status_of(evidence: Evidence, pair: tuple[int, int]) -> Status:
         Common parts of a rank that was forced agree on the rows of fit by chance: at fit, held-out rows
         must have confirmed them.
     """
-    fitted = evidence.found_sharing_at_fit()
-    agreement, expected = evidence.pairs[pair].agreement, _expected_agreement(evidence)
+    fitted = evidence.found_sharing_at_fit(pair)
+    agreement, expected = evidence.pairs[pair].agreement, evidence.expected_agreement(pair)
     shares = evidence.shares(pair)
     agrees = evidence.is_significant(agreement.p_value) and fitted
     if agrees and not (shares and expected is not None and agreement.value < LOST_AGREEMENT * expected):
@@ -141,7 +141,7 @@ def _unrelated(evidence: Evidence, pair: tuple[int, int], status: Status) -> Fin
         return problem(
             "shuffled-rows",
             f"Your {b} rows look shuffled against your {a} rows: the common parts of an item agree with "
-            f"r = {measured.agreement.value:.2f} (p = {measured.agreement.p_value:.2g}){_at_fit(evidence)}. "
+            f"r = {measured.agreement.value:.2f} (p = {measured.agreement.p_value:.2g}){_at_fit(evidence, pair)}. "
             f"{_hints(evidence, pair)}{JOIN}",
         )
     dependence = measured.raw_dependence
@@ -169,7 +169,7 @@ def _unfit(evidence: Evidence, pair: tuple[int, int]) -> Finding:
     a, b = _names(evidence, pair)
     sharing = evidence.pairs[pair].sharing
     shared = f"{a} and {b} share {counted(sharing.n_strong, 'direction')} here (correlation {sharing.correlations[0]:.2f} on held-out rows)"
-    if not evidence.found_sharing_at_fit():
+    if not evidence.found_sharing_at_fit(pair):
         return problem(
             "fitted-on-other-rows",
             f"{shared}, but the encoder found nothing in common when it was fitted. Its rows were in another order then, "
@@ -188,12 +188,12 @@ def _partly(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
     if measured.block is not None:
         yield _block(evidence, measured, a, b)
         return
-    expected = _expected_agreement(evidence)
+    expected = evidence.expected_agreement(pair)
     slack = DEVIATIONS / len(evidence.sample.rows) ** 0.5
     if expected is not None and measured.agreement.value < KEPT_AGREEMENT * expected - slack:
         yield warning(
             "weak-agreement",
-            f"The common parts of {a} and {b} agree with r = {measured.agreement.value:.2f}{_at_fit(evidence)}, as if "
+            f"The common parts of {a} and {b} agree with r = {measured.agreement.value:.2f}{_at_fit(evidence, pair)}, as if "
             f"{1 - measured.agreement.value / expected:.0%} of the rows were mismatched. Either they are, or the items are of "
             f"another kind than those of fit. {JOIN}",
         )
@@ -214,14 +214,8 @@ def _block(evidence: Evidence, measured: Pair, a: str, b: str) -> Finding:
     )
 
 
-def _expected_agreement(evidence: Evidence) -> float | None:
-    """Mean correlation of the common pairs on held-out rows of fit."""
-    correlations, rank = evidence.fitted_correlations(), evidence.fitted_rank()
-    return None if correlations is None or not rank else float(correlations[:rank].mean())
-
-
-def _at_fit(evidence: Evidence) -> str:
-    expected = _expected_agreement(evidence)
+def _at_fit(evidence: Evidence, pair: tuple[int, int]) -> str:
+    expected = evidence.expected_agreement(pair)
     return "" if expected is None else f", where held-out rows of fit had {expected:.2f}"
 
 

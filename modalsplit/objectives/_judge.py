@@ -255,8 +255,8 @@ def _one_way_errors(common: Tensor, target: Tensor, fold: Fold) -> Tensor:
 
 
 def _standardised(x: Tensor) -> Tensor:
-    deviation = x.std(0, correction=0)
-    return (x - x.mean(0)) / deviation.clamp(min=torch.finfo(x.dtype).tiny)
+    apart = x - x.mean(0)
+    return apart / apart.square().mean(0).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _beyond_chance(gains: Sequence[Tensor]) -> bool:
