@@ -119,13 +119,13 @@ def _plot_correlations(axis: Any, report: Any) -> None:
 def _plot_parts(axis: Any, report: Any) -> None:
     """Best of all directions, so that one leak is seen."""
     wanted = {
-        "R² of the other's features": "R²\nfeatures",
+        "R² of the other's features": "R² of features",
         "retrieval recall@1": "recall@1",
         "retrieval recall@10": "recall@10",
     }
     _bars(axis, report, wanted, ("common", "specific"))
-    axis.set(title="What a part tells of the other modality", ylabel="largest of all directions", ylim=(0, 1.05))
-    axis.legend(frameon=False, fontsize="small")
+    axis.set(title="What a part tells of the other modality", ylabel="largest of all directions", ylim=(0, 1.2))
+    axis.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
 
 
 def _plot_ranks(axis: Any, report: Any) -> None:
@@ -145,7 +145,7 @@ def _plot_gaps(axis: Any, report: Any) -> None:
     for i, part in enumerate(GAPS):
         values = [_largest(report, "translation error", part, pair) for pair in pairs]
         axis.bar(np.arange(len(pairs)) + 0.25 * (i - 1), values, width=0.22, color=COLOURS[part], label=GAPS[part])
-    axis.set_xticks(np.arange(len(pairs)), pairs)
+    axis.set_xticks(np.arange(len(pairs)), [pair.replace(" ~ ", "\n") for pair in pairs])
     axis.axhline(1, color="black", linestyle="--", linewidth=1)
     axis.set(title="Translation by one map, on held-out rows", ylabel="error / variance")
     _room_for_legend(axis)
@@ -173,6 +173,7 @@ def _bars(axis: Any, report: Any, metrics: dict[str, str], parts: Sequence[str])
 def _line(axis: Any, values: Any, **style: Any) -> None:
     style["marker"] = "o" if len(values) < 2 else style.get("marker", ".")
     axis.plot(np.arange(1, len(values) + 1), values, **style)
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _room_for_legend(axis: Any) -> None:

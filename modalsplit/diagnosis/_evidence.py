@@ -179,15 +179,14 @@ class Evidence:
         return shares_something(self.pairs[pair].sharing, self.n_permutations)
 
     def fitted_correlations(self, pair: tuple[int, int]) -> Floats | None:
-        """Find what held-out rows of fit correlated in the columns that both common parts have; None if unknown."""
+        """Correlations on held-out rows of fit of as many directions as both common parts have; None if unknown."""
         known = self.fitted.get("canonical_correlations")
-        columns = self.pairs[pair].columns
-        if known is None:
+        if known is None or (np.ndim(known) == 1 and len(self.pairs) > 1):
             return None
-        # One row a pair, or the only pair.
-        row = np.atleast_2d(np.asarray(known, dtype=float))[self.sample.pairs.index(pair) if np.ndim(known) > 1 else 0]
-        usable = (np.ndim(known) > 1 or len(self.pairs) == 1) and len(row) > columns.max(initial=-1)
-        return row[columns] if usable else None
+        # One row a pair, or that of the only pair.
+        row: Floats = np.atleast_2d(np.asarray(known, dtype=float))[self.sample.pairs.index(pair)]
+        n_columns = len(self.pairs[pair].columns)
+        return row[:n_columns] if len(row) >= n_columns else None
 
     def expected_agreement(self, pair: tuple[int, int]) -> float | None:
         """Average what held-out rows of fit correlated; None if that is unknown or there is nothing common."""

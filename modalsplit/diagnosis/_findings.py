@@ -14,9 +14,9 @@ from modalsplit.diagnosis._words import Finding, counted, problem, warning
 
 # All thresholds leave room for what healthy fits show on a hundred new items.
 COPIED = 0.99
-LEAKED_COVARIANCE = 0.15
-LEAKED_R2 = 0.05
-LEAKED_R2_WITH_COVARIANCE = 0.02
+# A leak is large by one of these and at least the lesser of the other.
+LEAKED_COVARIANCE, LEAST_COVARIANCE = 0.15, 0.02
+LEAKED_R2, LEAST_R2 = 0.05, 0.02
 LEAKED_CKA = 0.05
 OVERLAP_CKA = 0.2
 COLLAPSED_RANK = 2.5
@@ -43,7 +43,7 @@ def find(evidence: Evidence) -> tuple[Finding, ...]:
         Problems first, then warnings, then what is good.
     """
     statuses = {pair: status_of(evidence, pair) for pair in evidence.pairs}
-    aligned = [pair for pair, status in statuses.items() if status is Status.ALIGNED]
+    aligned = [pair for pair, status in statuses.items() if status in {Status.ALIGNED, Status.UNALIGNED}]
     judged = {
         "rows": list(row_findings(evidence, statuses)),
         "copies": [finding for pair in aligned for finding in _copied(evidence, pair)],
@@ -121,16 +121,17 @@ def _leaked(evidence: Evidence, pair: tuple[int, int]) -> Iterator[Finding]:
     a, b = (evidence.sample.names[m] for m in pair)
     measured = evidence.pairs[pair]
     linear, rbf = measured.specific["linear"], measured.specific["rbf"]
-    predicted = max(measured.specific_predicts_specific)
-    leaks = predicted > LEAKED_R2 or (
-        predicted > LEAKED_R2_WITH_COVARIANCE and measured.residual_share > LEAKED_COVARIANCE
+    residual = float(np.nan_to_num(measured.residual_share))
+    predicted, shown = max(measured.specific_predicts_specific), max(measured.specific_predicts)
+    correlated = (predicted > LEAKED_R2 and residual > LEAST_COVARIANCE) or (
+        predicted > LEAST_R2 and residual > LEAKED_COVARIANCE
     )
-    if leaks and evidence.is_significant(linear.p_value):
+    if shown > LEAKED_R2 or (correlated and evidence.is_significant(linear.p_value)):
         yield problem(
             "leak",
-            f"The specific parts of {a} and {b} still share something: they carry {measured.residual_share:.0%} of the "
-            f"covariance between the modalities, and one predicts {predicted:.0%} of the other's variance. "
-            f"{_way_out(evidence, pair)}",
+            f"The specific parts of {a} and {b} still share something: they carry {max(0.0, residual):.0%} of the covariance "
+            f"between the modalities, one predicts {max(0.0, predicted):.0%} of the other's variance and "
+            f"{max(0.0, shown):.0%} of the other modality's features. {_way_out(evidence, pair)}",
         )
     elif evidence.is_significant(rbf.p_value) and rbf.cka > LEAKED_CKA:
         yield warning(
@@ -191,11 +192,9 @@ def _n_unsupported(evidence: Evidence, pair: tuple[int, int]) -> int:
     if not len(columns):
         return 0
     slack = DEVIATIONS / np.sqrt(len(evidence.sample.rows))
-    weak = columns + slack < WEAK * columns.max()
     fitted = evidence.fitted_correlations(pair)
-    if fitted is not None:
-        weak |= fitted + slack < WEAK * fitted.max()
-    return int(weak.sum())
+    judged = [columns] if fitted is None else [columns, fitted]
+    return max(int(np.sum(found + slack < WEAK * found.max())) for found in judged)
 
 
 def _width(evidence: Evidence, pair: tuple[int, int]) -> int | None:
@@ -254,7 +253,7 @@ def _good(evidence: Evidence, aligned: list[tuple[int, int]], wrong: set[str]) -
         "leak": (
             "no-leak",
             "The specific parts share nothing that counts: "
-            f"{max(0.0, np.nanmax([p.residual_share for p in pairs])):.1%} of the covariance at most.",
+            f"{np.max([0.0, *(p.residual_share for p in pairs if np.isfinite(p.residual_share))]):.1%} of the covariance at most.",
         ),
         "collapse": (
             "no-collapse",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
+import numpy as np
+
 from modalsplit.diagnosis._evidence import Evidence, Pair
 from modalsplit.diagnosis._rows import Order
+from modalsplit.diagnosis._sample import Floats
 from modalsplit.diagnosis._words import Finding, counted, problem, warning
 
 # Agreement of common parts on new rows, as a share of what held-out rows of fit had.
-KEPT_AGREEMENT = 0.7
-# Less than this is no agreement of the same features.
-LOST_AGREEMENT = 0.25
+KEPT_AGREEMENT = 0.8
+# Common parts correlate column by column at least so much, as a share of what the features' own directions do.
+COLUMNS_AGREE = 0.5
 DEVIATIONS = 3.0
 READABLE = 0.15
 JOIN = "Join the modalities by id, and pass both as DataFrames whose index holds the ids: then their order is checked."
@@ -23,6 +26,7 @@ class Status(Enum):
 
     ALIGNED = "the common parts, or the features, of an item agree"
     LOST = "the encoder found something shared at fit, and here there is nothing"
+    UNALIGNED = "the features share something, and the common parts did not agree at fit either"
     UNFIT = "the features share something, and the common parts do not show it"
     NOTHING = "neither at fit nor here is anything shared"
 
@@ -43,15 +47,23 @@ def status_of(evidence: Evidence, pair: tuple[int, int]) -> Status:
         Common parts of a rank that was forced agree on the rows of fit by chance: at fit, held-out rows
         must have confirmed them.
     """
-    fitted = evidence.found_sharing_at_fit(pair)
-    agreement, expected = evidence.pairs[pair].agreement, evidence.expected_agreement(pair)
-    shares = evidence.shares(pair)
-    agrees = evidence.is_significant(agreement.p_value) and fitted
-    if agrees and not (shares and expected is not None and agreement.value < LOST_AGREEMENT * expected):
+    fitted, measured = evidence.found_sharing_at_fit(pair), evidence.pairs[pair]
+    if evidence.shares(pair):
+        n_strong = measured.sharing.n_strong
+        least = COLUMNS_AGREE * measured.sharing.correlations[:n_strong].mean()
+        if fitted and _best(measured.column_correlations, n_strong) >= least:
+            return Status.ALIGNED
+        at_fit = evidence.fitted_correlations(pair)
+        unaligned = at_fit is not None and len(at_fit) > 0 and _best(at_fit, n_strong) < least
+        return Status.UNALIGNED if unaligned and fitted else Status.UNFIT
+    if fitted and evidence.is_significant(measured.agreement.p_value):
         return Status.ALIGNED
-    if shares:
-        return Status.UNFIT
     return Status.LOST if fitted else Status.NOTHING
+
+
+def _best(correlations: Floats, n: int) -> float:
+    """Average the n largest."""
+    return float(np.sort(correlations)[::-1][:n].mean()) if len(correlations) else 0.0
 
 
 def row_findings(evidence: Evidence, statuses: Mapping[tuple[int, int], Status]) -> Iterator[Finding]:
@@ -75,8 +87,8 @@ def row_findings(evidence: Evidence, statuses: Mapping[tuple[int, int], Status])
         yield by_id
     for pair in _unaligned(statuses):
         status = statuses[pair]
-        if status is Status.UNFIT:
-            yield _unfit(evidence, pair)
+        if status in {Status.UNFIT, Status.UNALIGNED}:
+            yield _unfit(evidence, pair, status)
         elif by_id is None:
             yield _out_of_order(evidence, pair) if evidence.pairs[pair].order else _unrelated(evidence, pair, status)
     for pair, status in statuses.items():
@@ -160,15 +172,23 @@ def _unrelated(evidence: Evidence, pair: tuple[int, int], status: Status) -> Fin
     return problem(
         "nothing-shared",
         f"The {a} and {b} modalities share nothing: the leading canonical correlation on held-out rows is "
-        f"{measured.sharing.correlations[0]:.2f} (p = {measured.sharing.p_value:.2g}). Either they are "
-        f"independent, or the rows of one are in another order. {_hints(evidence, pair)}{checked}",
+        f"{measured.sharing.correlations[0]:.2f} (chance: up to {measured.sharing.level:.2f}), and RBF HSIC finds no dependence "
+        f"(p = {1.0 if dependence is None else dependence.p_value:.2g}). Either they are independent, or the rows of one are "
+        f"in another order. {_hints(evidence, pair)}{checked}",
     )
 
 
-def _unfit(evidence: Evidence, pair: tuple[int, int]) -> Finding:
+def _unfit(evidence: Evidence, pair: tuple[int, int], status: Status) -> Finding:
     a, b = _names(evidence, pair)
     sharing = evidence.pairs[pair].sharing
     shared = f"{a} and {b} share {counted(sharing.n_strong, 'direction')} here (correlation {sharing.correlations[0]:.2f} on held-out rows)"
+    if status is Status.UNALIGNED:
+        return problem(
+            "unaligned-common",
+            f"{shared}, but the common parts do not agree (r = {evidence.pairs[pair].agreement.value:.2f}), nor did they on "
+            f"held-out rows of fit: the objective has not aligned them. "
+            'Fit with objective="stable" or "cca", or train for more epochs.',
+        )
     if not evidence.found_sharing_at_fit(pair):
         return problem(
             "fitted-on-other-rows",
