@@ -100,6 +100,7 @@ def test_nothing_is_wrong_with_two_thousand_wide_rows():
     assert codes(report) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_learned_features():
     data = make_modalities(600, kind="quadratic", n_shared=2, n_private=2, n_features=(12, 10), random_state=0)
     encoder = fit(data.X_img, data.X_txt, objective="stable", n_components=6, hidden_units=32)
@@ -332,16 +333,14 @@ def test_a_leak_is_named_however_small_it_is(data):
     assert "of the other modality's features" in sentence(report, "leak")
 
 
-def test_a_non_linear_leak_is_named(data):
-    common, specific = made_parts(data)
-    common_square = (data.shared[:, :2] ** 2 - 1) / np.sqrt(2)
-    hidden = [data.shared[:, :2], common_square]
-    leaky = [
-        np.hstack([np.zeros((N, 8)), secret, s[:, 8:14] * 0.2]) for secret, s in zip(hidden, specific, strict=True)
-    ]
-    common = [np.hstack([c[:, 2:8], np.zeros((N, 10))]) for c in common]
-    report = diagnosed(Parts(common, leaky), data.X_img, data.X_txt)
-    assert "nonlinear-leak" in codes(report)
+def test_a_non_linear_leak_is_named():
+    rng = np.random.default_rng(0)
+    shared, secret, private = rng.normal(size=(N, 4)), rng.normal(size=(N, 2)), rng.normal(size=(2, N, 2))
+    hidden = [secret, (secret**2 - 1) / np.sqrt(2)]
+    common = [np.hstack([shared + 0.1 * rng.normal(size=shared.shape), np.zeros((N, 4))]) for _ in hidden]
+    specific = [np.hstack([0 * shared, h, 0.3 * p]) for h, p in zip(hidden, private, strict=True)]
+    views = [(c + s) @ rng.normal(size=(8, 20)) for c, s in zip(common, specific, strict=True)]
+    assert codes(diagnosed(Parts(common, specific), *views)) == ["nonlinear-leak"]
 
 
 def test_a_shrunken_common_part_is_named_as_overlapping(data):

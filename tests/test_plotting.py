@@ -24,7 +24,7 @@ def plt():
 @pytest.fixture(scope="module")
 def encoder():
     data = make_modalities(200, n_shared=3, n_private=3, n_features=(12, 10), random_state=0)
-    return DisentangledModalityEncoder(8, objective="en", max_epochs=4, random_state=0).fit(data.X_img, data.X_txt)
+    return DisentangledModalityEncoder(8, objective="con", max_epochs=4, random_state=0).fit(data.X_img, data.X_txt)
 
 
 @pytest.fixture(scope="module")

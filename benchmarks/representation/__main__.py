@@ -16,7 +16,7 @@ from benchmarks.representation.methods import METHODS
 from benchmarks.representation.store import Key, Store
 
 QUICK_DATA = ("linear", "quadratic", "mfeat fou-kar", "wikipedia")
-QUICK_METHODS = (RAW, "stable", "cca", "con", "CCA", "RidgeCCA", "KCCA", "InfoNCE")
+QUICK_METHODS = (RAW, "stable", "cca", "con", "sklearn CCA", "RidgeCCA", "KCCA", "InfoNCE")
 QUICK_SCALE = 0.2
 
 
@@ -51,7 +51,9 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.representation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rows, data sets and methods, one seed; prints only")
     parser.add_argument("--data", nargs="+", choices=data.NAMES, metavar="NAME", help=f"of: {'; '.join(data.NAMES)}")
-    parser.add_argument("--methods", nargs="+", choices=(RAW, *METHODS), metavar="NAME", help=f"of: {'; '.join(METHODS)}")
+    parser.add_argument(
+        "--methods", nargs="+", choices=(RAW, *METHODS), metavar="NAME", help=f"of: {'; '.join(METHODS)}"
+    )
     parser.add_argument("--seeds", type=int, help="how many, from 0 on")
     parser.add_argument("--report-only", action="store_true", help="compute nothing")
     return parser.parse_args()

@@ -36,7 +36,12 @@ def cell(task: Task, method: str, seed: int, d: int = N_COMPONENTS) -> list[Row]
         fitted = METHODS[method](task.fit, d, seed)
     seconds = time.perf_counter() - start
     return [
-        {"variant": f.variant, "note": f.note, "seconds": seconds, **judged(task, f.parts(task.fit), f.parts(task.test), seed)}
+        {
+            "variant": f.variant,
+            "note": f.note,
+            "seconds": seconds,
+            **judged(task, f.parts(task.fit), f.parts(task.test), seed),
+        }
         for f in fitted
     ]
 
@@ -86,7 +91,9 @@ def retrieval(task: Task, parts: Parts) -> Row:
     labels = task.truth["test"]
     for name, pair in (("common", parts.common), ("specific", parts.specific)):
         image, text = same_width(pair)
-        row[f"Recall@10 by {name}"] = (retrieval_recall_at_k(image, text, 10) + retrieval_recall_at_k(text, image, 10)) / 2
+        row[f"Recall@10 by {name}"] = (
+            retrieval_recall_at_k(image, text, 10) + retrieval_recall_at_k(text, image, 10)
+        ) / 2
         if labels.ndim == 1:
             row[f"mAP image→text by {name}"] = retrieval_map(image, text, labels, labels)
             row[f"mAP text→image by {name}"] = retrieval_map(text, image, labels, labels)

@@ -45,7 +45,7 @@ DEEP: dict[str, Method] = {
 }
 METHODS: dict[str, Method] = {
     **{objective: partial(ours, objective) for objective in OURS},
-    "CCA": partial(rival, partial(sklearn_trials, "CCA")),
+    "sklearn CCA": partial(rival, partial(sklearn_trials, "CCA")),
     "PLSCanonical": partial(rival, partial(sklearn_trials, "PLS")),
     "RidgeCCA": partial(rival, ridge_trials),
     "KCCA": partial(rival, kernel_trials),

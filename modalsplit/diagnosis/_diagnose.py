@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from modalsplit.diagnosis._evidence import gather
+from modalsplit.diagnosis._gather import gather
 from modalsplit.diagnosis._probes import probe_factors, probe_labels
 from modalsplit.diagnosis._report import Diagnosis, report
 from modalsplit.diagnosis._sample import FEWEST_ROWS, take_sample

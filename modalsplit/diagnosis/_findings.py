@@ -44,11 +44,14 @@ def find(evidence: Evidence) -> tuple[Finding, ...]:
     """
     statuses = {pair: status_of(evidence, pair) for pair in evidence.pairs}
     aligned = [pair for pair, status in statuses.items() if status in {Status.ALIGNED, Status.UNALIGNED}]
+    copies = {pair: list(_copied(evidence, pair)) for pair in aligned}
+    # What is left of a copy is too small for a leak.
+    apart = [pair for pair in aligned if not copies[pair]]
     judged = {
         "rows": list(row_findings(evidence, statuses)),
-        "copies": [finding for pair in aligned for finding in _copied(evidence, pair)],
+        "copies": [finding for found in copies.values() for finding in found],
         "collapse": list(_collapsed(evidence, aligned)),
-        "leak": [finding for pair in aligned for finding in _leaked(evidence, pair)],
+        "leak": [finding for pair in apart for finding in _leaked(evidence, pair)],
         "overlap": list(_overlapping(evidence, aligned)),
         "gaps": list(_disordered(evidence, aligned)),
         "factors": list(_mixed(evidence)),
@@ -268,5 +271,5 @@ def _good(evidence: Evidence, aligned: list[tuple[int, int]], wrong: set[str]) -
         good["width"] = ("rank-supported", f"The data support the {' + '.join(map(str, widths))} common directions.")
     severity: Literal["good"] = "good"
     for topic, (code, sentence) in good.items():
-        if topic not in wrong and not (topic == "collapse" and "copies" in wrong):
+        if topic not in wrong and not (topic in {"collapse", "leak"} and "copies" in wrong):
             yield Finding(code, severity, sentence)

@@ -27,15 +27,50 @@ class Finding(NamedTuple):
 
 
 def counted(n: int, noun: str) -> str:
-    """Write a number with its noun."""
+    """Write a number with its noun.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    noun : str
+        Of what, in the singular.
+
+    Returns
+    -------
+    str
+        Such as "1 row" or "2 rows".
+    """
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def problem(code: str, sentence: str) -> Finding:
-    """Make a finding that makes results worthless."""
+    """Make a finding that makes results worthless.
+
+    Parameters
+    ----------
+    code, sentence : str
+        As in `Finding`.
+
+    Returns
+    -------
+    Finding
+        Of that severity.
+    """
     return Finding(code, "problem", sentence)
 
 
 def warning(code: str, sentence: str) -> Finding:
-    """Make a finding that needs a look."""
+    """Make a finding that needs a look.
+
+    Parameters
+    ----------
+    code, sentence : str
+        As in `Finding`.
+
+    Returns
+    -------
+    Finding
+        Of that severity.
+    """
     return Finding(code, "warning", sentence)
