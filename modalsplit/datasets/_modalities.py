@@ -122,15 +122,16 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 def _function(shared: NDArray[np.float64], kind: Kind) -> NDArray[np.float64]:
     """Compute what the text view shows of the shared factors, of mean 0 and variance 1."""
+    shown: NDArray[np.float64] = shared
     if kind == "quadratic":
-        return (shared**2 - 1) / np.sqrt(2)
-    if kind == "absolute":
-        return (np.abs(shared) - np.sqrt(2 / np.pi)) / np.sqrt(1 - 2 / np.pi)
-    if kind == "product":
-        return shared * np.roll(shared, -1, axis=1)
-    if kind == "sine":
-        return np.sin(FREQUENCY * shared) / np.sqrt((1 - np.exp(-2 * FREQUENCY**2)) / 2)
-    return shared
+        shown = (shared**2 - 1) / np.sqrt(2)
+    elif kind == "absolute":
+        shown = (np.abs(shared) - np.sqrt(2 / np.pi)) / np.sqrt(1 - 2 / np.pi)
+    elif kind == "product":
+        shown = shared * np.roll(shared, -1, axis=1)
+    elif kind == "sine":
+        shown = np.sin(FREQUENCY * shared) / np.sqrt((1 - np.exp(-2 * FREQUENCY**2)) / 2)
+    return shown
 
 
 def _view(factors: NDArray[np.float64], n_features: int, kind: Kind, noise: float, rng: Any) -> NDArray[np.float64]:

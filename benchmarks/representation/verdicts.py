@@ -1,0 +1,108 @@
+"""Which targets hold. Differences are paired by seed, and a tie is one within a standard error of their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.representation.data import PLANTED, REAL
+from benchmarks.representation.measure import RAW
+from benchmarks.representation.methods import DEFAULT, OURS, RIVALS
+
+SLACK = 0.01
+
+
+class Verdict(NamedTuple):
+    holds: bool
+    text: str
+
+
+class Comparison(NamedTuple):
+    rival: str
+    mean: float
+    error: float
+
+    @property
+    def ties(self) -> bool:
+        return abs(self.mean) <= self.error + 1e-12
+
+    def __str__(self) -> str:
+        return f"{self.rival} ({self.mean:+.4f} ± {self.error:.4f})"
+
+
+def label(method: str, variant: str) -> str:
+    return f"{method}, {variant}" if variant else method
+
+
+def verdicts(table: pd.DataFrame) -> Iterator[Verdict]:
+    for data in PLANTED:
+        for score in ("D", "D_strict"):
+            yield from above(table, data, score, f"{data}: {score}", or_equal=False)
+    for data in REAL:
+        of = table[table.data == data]
+        if not (of.method == DEFAULT).any():
+            continue
+        if data == "wikipedia":
+            yield from above(table, data, "mAP by common", f"{data}: mAP from the common part", or_equal=True)
+            if (of.method == RAW).any():  # its row has what chance gives
+                yield at_chance(of)
+        else:
+            yield from not_below_raw(of, data)
+            yield from above(
+                table, data, "logistic of common", f"{data}: logistic probe of the common part", or_equal=False
+            )
+
+
+def above(table: pd.DataFrame, data: str, score: str, what: str, *, or_equal: bool) -> Iterator[Verdict]:
+    """Compare the default with every variant of every rival that was run."""
+    of = table[table.data == data]
+    ours, theirs = of[of.method == DEFAULT], of[of.method.isin(RIVALS)]
+    if not len(ours) or not len(theirs):
+        return
+    found = sorted(compared(ours, theirs, score), key=lambda c: c.mean)
+    ties = [c for c in found if c.ties]
+    lost = [c for c in found if c.mean < 0 and not c.ties]
+    mean, nearest = ours[score].mean(), found[0]
+    if lost:
+        text = f"{what} {mean:.4f}, below " + "; ".join(map(str, lost))
+    elif or_equal:
+        text = f"{what} {mean:.4f}, at least that of the best rival, {nearest}"
+    elif ties:
+        text = f"{what} {mean:.4f}, above every rival but for ties"
+    else:
+        text = f"{what} {mean:.4f}, above every rival; nearest {nearest}"
+    if ties:
+        text += "; ties within one standard error: " + "; ".join(map(str, ties))
+    yield Verdict(not lost, text)
+
+
+def compared(ours: pd.DataFrame, theirs: pd.DataFrame, score: str) -> Iterator[Comparison]:
+    base = ours.set_index("seed")[score]
+    for (method, variant), group in theirs.groupby(["method", "variant"], sort=False):
+        difference = (base - group.set_index("seed")[score]).dropna().to_numpy()
+        if len(difference):
+            error = np.std(difference, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
+            yield Comparison(label(method, variant), float(difference.mean()), float(error))
+
+
+def at_chance(of: pd.DataFrame) -> Verdict:
+    value, chance = of.loc[of.method == DEFAULT, "mAP by specific"].mean(), of["mAP by chance"].mean()
+    allowed = max(SLACK, 3 * of["mAP by chance, deviation"].mean())
+    text = f"wikipedia: mAP from the specific parts {value:.4f}, by chance {chance:.4f}, allowed above it {allowed:.4f}"
+    return Verdict(bool(value - chance <= allowed), text)
+
+
+def not_below_raw(of: pd.DataFrame, data: str) -> Iterator[Verdict]:
+    ours, raw = of[of.method == DEFAULT], of[of.method == RAW]
+    if not len(raw):
+        return
+    value, least = ours["logistic of both"].mean(), raw["logistic of raw"].mean()
+    text = f"{data}: logistic probe of common and specific {value:.4f}, of the raw features {least:.4f}"
+    yield Verdict(bool(value >= least - SLACK), f"{text}; not more than {SLACK} below")
+
+
+def order(method: str) -> int:
+    return (RAW, *OURS, *(name for name in RIVALS if name not in OURS)).index(method)
