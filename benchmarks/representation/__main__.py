@@ -1,4 +1,4 @@
-"""Command line: computes the cells that are missing, then the page."""
+"""Compute the cells of the table that are missing, then write the page. Delete a method's files in .cache when it changes."""
 
 from __future__ import annotations
 

@@ -28,11 +28,11 @@ BRIEF = (
 # Columns of the table of real data, and what each is in the rows.
 REAL_COLUMNS = {
     "probe of common": "logistic of common",
-    "of specific": "logistic of specific",
-    "of both": "logistic of both",
+    "probe of specific": "logistic of specific",
+    "probe of both": "logistic of both",
     "kNN of common": "kNN of common",
-    "of specific ": "kNN of specific",
-    "of both ": "kNN of both",
+    "kNN of specific": "kNN of specific",
+    "kNN of both": "kNN of both",
     "mAP image→text": "mAP image→text by common",
     "mAP text→image": "mAP text→image by common",
     "mAP, specific": "mAP by specific",
@@ -146,7 +146,8 @@ def extra_rows(real: pd.DataFrame, data: str, columns: dict[str, str]) -> Iterat
     by_chance = {name: "mAP by chance" for name in columns.values() if name.startswith("mAP")}
     by_chance |= {name: "Recall@10 by chance" for name in columns.values() if name.startswith("Recall")}
     for name, source in (("raw features", raw), ("chance", by_chance)):
-        cells = [cell_text(real, source.get(column, "")) for column in columns.values()]
+        unmarked = real.assign(note="")
+        cells = [cell_text(unmarked, source.get(column, "")) for column in columns.values()]
         if any(cells):
             yield [data, name, *cells]
 

@@ -13,6 +13,7 @@ from benchmarks.representation.measure import RAW
 from benchmarks.representation.methods import DEFAULT, OURS, RIVALS
 
 SLACK = 0.01
+N_SHOWN = 4
 
 
 class Verdict(NamedTuple):
@@ -67,7 +68,8 @@ def above(table: pd.DataFrame, data: str, score: str, what: str, *, or_equal: bo
     lost = [c for c in found if c.mean < 0 and not c.ties]
     mean, nearest = ours[score].mean(), found[0]
     if lost:
-        text = f"{what} {mean:.4f}, below " + "; ".join(map(str, lost))
+        shown = "; ".join(map(str, lost[:N_SHOWN]))
+        text = f"{what} {mean:.4f}, below {len(lost)} of {len(found)} variants of rivals, the farthest {shown}"
     elif or_equal:
         text = f"{what} {mean:.4f}, at least that of the best rival, {nearest}"
     elif ties:

@@ -175,7 +175,7 @@ def planted_rows(values):
     [
         ([0.8, 0.8, 0.8], True, "above every rival; nearest RidgeCCA"),
         ([0.89, 0.91, 0.9], True, "but for ties; ties within one standard error: RidgeCCA"),
-        ([0.95, 0.95, 0.951], False, "below RidgeCCA"),
+        ([0.95, 0.95, 0.951], False, "below 1 of 2 variants of rivals, the farthest RidgeCCA"),
     ],
 )
 def test_verdicts_tell_wins_ties_and_losses(theirs, holds, words):
