@@ -239,9 +239,9 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     batch_size : int or None, default=None
         Items in a gradient step. None for the objective's own: 500 for ``"stable"``, else 100.
     max_epochs : int or None, default=None
-        Passes over the items. None for the objective's own: for ``"stable"`` as many a round of learning as make
-        1,500 gradient steps, and 10 at least, of which the state with the lowest loss on held-out items is
-        kept; else 100.
+        Passes over the items, for ``"stable"`` in each round of learning. None for the objective's own: for ``"stable"``
+        as many as make 1,500 gradient steps, and 10 at least, of which the state with the lowest loss on held-out
+        items is kept; else 100.
     family : {"paper", "official"}, default="paper"
         Whose ablation "con", "en" and "de" are.
     orthogonality : {"inner", "hadamard", "covariance", "hsic"}, default="inner"
@@ -441,7 +441,9 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         tensors = [torch.from_numpy(_writeable(view)).to(device) for view in views]
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         bar = tqdm(desc=type(self).__name__, unit=" epochs", disable=not self.verbose)
-        with bar, epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch:
+        # Rounds of learning, whose number nobody knows before, have `max_epochs` each.
+        known = None if self.objective == "stable" else self.max_epochs
+        with bar, epochs(self, known, X=X, y=y) as end_of_epoch:
 
             def on_epoch(record: dict[str, float]) -> bool:
                 bar.update()

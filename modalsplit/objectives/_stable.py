@@ -4,8 +4,9 @@ Non-linearity belongs into the primitive. If c were a non-linear function of e, 
 -c in full. So the primitives get features that show linearly what the modalities' columns do not:
 
 - A rectified modality, such as a network's activations after a ReLU, is put back to what it was before the cut.
-- Small networks learn features φ of the anchors that agree across the modalities, in rounds: each looks for what
-  those before did not find. The canonical directions are then computed from [anchors | φ], and the split is exact.
+- Small networks learn features φ of the anchors, in rounds: first such that a linear map leads from them to the other
+  modalities' anchors, then such that agree across the modalities in what the rounds before did not find. The canonical
+  directions are then computed from [anchors | φ], and the split is exact.
 
 Held-out rows decide on each of these; where they gain nothing, the closed form is kept.
 """
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Callable, Sequence
+from itertools import combinations, permutations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ from modalsplit.nn import (
     LearnedPrimitive,
     agreement_loss,
     censored_columns,
+    drawn_linear,
     fit_uncensor,
 )
 from modalsplit.objectives._closed_form import (
@@ -101,6 +104,14 @@ def _uncensored(
     return anchored, width, verdict
 
 
+class _Learner(NamedTuple):
+    """Networks that are learning: what is trained with them, and the loss of some rows."""
+
+    networks: list[FeatureNetwork]
+    modules: nn.ModuleList
+    loss: Callable[[Tensor], Tensor]
+
+
 class _FeatureLearning:
     """Rounds of networks, one a modality, that learn features of the anchors."""
 
@@ -114,24 +125,30 @@ class _FeatureLearning:
         self.rounds: list[list[FeatureNetwork]] = []
         self.features: list[list[Tensor]] = []
         self.history: list[dict[str, float]] = []
+        self.stopped = False
 
     def run(self) -> None:
-        """Learn round after round, as long as unseen rows gain by it."""
+        """Learn by translation, then by agreement, each round after round as long as unseen rows gain by it."""
+        for kind in (self._translation, self._agreement):
+            gains = True
+            while gains and not self.stopped and len(self.rounds) < MOST_ROUNDS:
+                gains = self._round(kind())
+
+    def _round(self, learner: _Learner) -> bool:
+        """Train networks, and keep them if unseen rows gain by it; tell if they do."""
+        self._train(learner)
+        with torch.no_grad():
+            features = [network(x).double() for network, x in zip(learner.networks, self.inputs, strict=True)]
+        wholes, columns = self._wholes([*self.features, features])
+        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
         # The networks did not see the rows that the first fold holds out.
-        rows, stopped = self.anchored.folds[0], False
-        while len(self.rounds) < MOST_ROUNDS and not stopped:
-            networks = [self._network(x) for x in self.inputs]
-            stopped = self._train(networks, self._found())
-            with torch.no_grad():
-                features = [network(x).double() for network, x in zip(networks, self.inputs, strict=True)]
-            wholes, columns = self._wholes([*self.features, features])
-            candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
-            challenger = self.anchored.judged(candidate, [rows])
-            if not predicts_better(challenger, self.verdict):
-                break
-            self.verdict = challenger
-            self.rounds.append(networks)
-            self.features.append(features)
+        challenger = self.anchored.judged(candidate, self.anchored.folds[:1])
+        if not predicts_better(challenger, self.verdict):
+            return False
+        self.verdict = challenger
+        self.rounds.append(learner.networks)
+        self.features.append(features)
+        return True
 
     def split(self, views: Sequence[Tensor]) -> Fitted:
         """Split [anchors | features of all rounds]."""
@@ -180,31 +197,31 @@ class _FeatureLearning:
         directions = common_directions(candidate, self.anchored.present, ranks)
         return [(x @ direction).float() for x, direction in zip(candidate, directions, strict=True)]
 
-    def _train(self, networks: list[FeatureNetwork], found: Sequence[Tensor]) -> bool:
-        """Train one round, and keep the state that was best on the held-out rows; tell if the user stopped it."""
+    def _train(self, learner: _Learner) -> None:
+        """Train one round, and keep the state that was best on the held-out rows."""
         settings, rows = self.settings, self.anchored.folds[0]
         steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
-        trained = nn.ModuleList(networks)
-        optimizer = torch.optim.AdamW(trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            learner.modules.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.learning_rate, total_steps=max_epochs * steps_an_epoch, pct_start=0.1
         )
-        best = (math.inf, copy.deepcopy(trained.state_dict()))
-        stopped = False
+        best = (math.inf, copy.deepcopy(learner.modules.state_dict()))
 
         def on_epoch(record: dict[str, float]) -> bool:
-            nonlocal best, stopped
+            nonlocal best
             with torch.no_grad():
-                record["validation_loss"] = float(self._loss(networks, found, rows.held_out))
+                record["validation_loss"] = float(learner.loss(rows.held_out))
             record["round"] = len(self.rounds) + 1
             if record["validation_loss"] < best[0]:
-                best = (record["validation_loss"], copy.deepcopy(trained.state_dict()))
-            stopped = settings.on_epoch(record)
-            return stopped
+                best = (record["validation_loss"], copy.deepcopy(learner.modules.state_dict()))
+            self.stopped = settings.on_epoch(record)
+            return self.stopped
 
         self.history += minimise(
-            lambda batch: self._loss(networks, found, rows.train[batch]),
+            lambda batch: learner.loss(rows.train[batch]),
             len(rows.train),
             [optimizer],
             batch_size=settings.batch_size,
@@ -214,22 +231,50 @@ class _FeatureLearning:
             min_batch=4,
             on_epoch=on_epoch,
         )
-        trained.load_state_dict(best[1])
-        return stopped
+        learner.modules.load_state_dict(best[1])
 
-    def _loss(self, networks: list[FeatureNetwork], found: Sequence[Tensor], rows: Tensor) -> Tensor:
-        """Disagreement of the features, less what is found already, averaged over pairs of modalities."""
-        present = self.anchored.present[rows]
-        features = [
-            _without(network(x[rows]), known[rows])
-            for network, x, known in zip(networks, self.inputs, found, strict=True)
-        ]
-        losses = []
-        for a, b in combinations(range(len(features)), 2):
-            both = present[:, a] & present[:, b]
-            if both.sum() > 1:
-                losses.append(agreement_loss(features[a][both], features[b][both]))
-        return torch.stack(losses).mean() if losses else features[0].sum() * 0
+    def _translation(self) -> _Learner:
+        """Learn features that a linear map leads to the other modalities' anchors (Eq. 5)."""
+        networks = [self._network(x) for x in self.inputs]
+        pairs = list(permutations(range(len(networks)), 2))
+        generator = self.settings.generator
+        maps = {
+            (a, b): drawn_linear(self.n_features, self.inputs[b].shape[1], generator).to(self.inputs[b].device)
+            for a, b in pairs
+        }
+        sizes = [x.square().mean() for x in self.inputs]
+
+        def loss(rows: Tensor) -> Tensor:
+            present = self.anchored.present[rows]
+            features = [network(x[rows]) for network, x in zip(networks, self.inputs, strict=True)]
+            losses = []
+            for a, b in pairs:
+                both = present[:, a] & present[:, b]
+                if both.any():
+                    error = (maps[a, b](features[a][both]) - self.inputs[b][rows][both]).square().mean()
+                    losses.append(error / sizes[b])
+            return torch.stack(losses).mean() if losses else features[0].sum() * 0
+
+        return _Learner(networks, nn.ModuleList([*networks, *maps.values()]), loss)
+
+    def _agreement(self) -> _Learner:
+        """Learn features that agree across modalities in what the rounds before did not find."""
+        networks, found = [self._network(x) for x in self.inputs], self._found()
+
+        def loss(rows: Tensor) -> Tensor:
+            present = self.anchored.present[rows]
+            features = [
+                _without(network(x[rows]), known[rows])
+                for network, x, known in zip(networks, self.inputs, found, strict=True)
+            ]
+            losses = []
+            for a, b in combinations(range(len(features)), 2):
+                both = present[:, a] & present[:, b]
+                if both.sum() > 1:
+                    losses.append(agreement_loss(features[a][both], features[b][both]))
+            return torch.stack(losses).mean() if losses else features[0].sum() * 0
+
+        return _Learner(networks, nn.ModuleList(networks), loss)
 
 
 def _without(features: Tensor, known: Tensor) -> Tensor:
