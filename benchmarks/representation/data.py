@@ -1,4 +1,4 @@
-"""The data sets: planted factors at twelve settings, and four pairs of real views."""
+"""The data sets: planted factors at eleven settings, and four pairs of real views."""
 
 from __future__ import annotations
 
