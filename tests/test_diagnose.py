@@ -639,3 +639,11 @@ def test_data_that_cannot_be_judged_are_refused(encoder, data):
 def test_an_encoder_without_fitted_attributes_is_enough(data):
     bare = SimpleNamespace(parts=Parts(*made_parts(data)).parts)
     assert diagnosed(bare, data.X_img, data.X_txt).ok
+
+
+def test_a_copy_with_more_columns_than_components_is_named():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((700, 128)) * np.arange(1, 129) ** -0.5
+    encoder = DisentangledModalityEncoder(40, objective="cca", random_state=0).fit(X, 2 * X + 1)
+    report = diagnose(encoder, X, 2 * X + 1, n_permutations=50, random_state=0)
+    assert report.findings[0].code == "copied-modality"
