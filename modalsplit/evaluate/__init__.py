@@ -2,9 +2,11 @@
 
 from modalsplit.evaluate._dependence import PermutationTest, cka, hsic, permutation_test
 from modalsplit.evaluate._evaluate import Evaluation, evaluate
+from modalsplit.evaluate._leaks import check_no_leak
 from modalsplit.evaluate._metrics import ndcg_at_k, recall_at_k
 from modalsplit.evaluate._probes import DisentanglementScore, disentanglement_score
 from modalsplit.evaluate._retrieval import retrieval_map, retrieval_recall_at_k
+from modalsplit.evaluate._sampling import SampledNegatives
 from modalsplit.evaluate._scorers import RankingScorer, ndcg_at, recall_at
 from modalsplit.evaluate._splits import hold_out_items, split_interactions, warm_start_folds
 
@@ -13,6 +15,8 @@ __all__ = [
     "Evaluation",
     "PermutationTest",
     "RankingScorer",
+    "SampledNegatives",
+    "check_no_leak",
     "cka",
     "disentanglement_score",
     "evaluate",

@@ -1,19 +1,24 @@
-"""Judge a recommender over all items, with an interval around the mean of its users."""
+"""Judge a recommender, with an interval around the mean of its users."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import sparse, stats
+from sklearn.pipeline import Pipeline
 
-from modalsplit.evaluate._metrics import Empty, Ties, ndcg, placements, recall
+from modalsplit.evaluate._leaks import check_no_leak
+from modalsplit.evaluate._lists import OF_CATALOGUE, OF_USERS, ListStatistics
+from modalsplit.evaluate._metrics import METRICS, Empty, Ideal, measured, settled
+from modalsplit.evaluate._placements import Ties, joined, place, score_blocks
+from modalsplit.evaluate._sampling import CORRECTED, SampledNegatives, corrected
 
-METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {"recall": recall, "ndcg": ndcg}
+OF_LISTS = (*OF_USERS, *OF_CATALOGUE)
 RESAMPLED_AT_ONCE = 2**22  # values; bounds the memory of the bootstrap
 
 
@@ -26,9 +31,12 @@ class Evaluation:
     per_user : DataFrame of shape (n_users, n_metrics)
         One row a user, indexed by id if the held-out interactions know it and by position otherwise; one
         column a metric, such as ``"ndcg@10"``.
+    catalogue : Series of shape (n_catalogue_metrics,)
+        Metrics that only all users together have, such as ``"coverage@10"``.
     """
 
     per_user: pd.DataFrame
+    catalogue: pd.Series[float] = field(default_factory=lambda: pd.Series(dtype=float))
 
     def summary(
         self,
@@ -54,7 +62,7 @@ class Evaluation:
         Returns
         -------
         DataFrame of shape (n_metrics, 4)
-            Columns mean, low, high and n_users, one row a metric.
+            Columns mean, low, high and n_users, one row a metric; no interval for those of the catalogue.
 
         Raises
         ------
@@ -76,10 +84,14 @@ class Evaluation:
             random_state=random_state,
         )
         low, high = found.confidence_interval
-        return pd.DataFrame(
+        of_users = pd.DataFrame(
             {"mean": values.mean(axis=1), "low": low, "high": high, "n_users": n_users},
             index=self.per_user.columns,
         )
+        if self.catalogue.empty:
+            return of_users
+        of_catalogue = self.catalogue.to_frame("mean").assign(low=np.nan, high=np.nan, n_users=n_users)
+        return pd.concat([of_users, of_catalogue])
 
 
 def evaluate(
@@ -90,16 +102,30 @@ def evaluate(
     k: int | Sequence[int] = 10,
     metrics: Sequence[str] = ("recall", "ndcg"),
     users: ArrayLike | None = None,
+    candidates: SampledNegatives | None = None,
     ties: Ties = "expected",
+    ideal: Ideal = "truncated",
     empty: Empty = "skip",
     block: int = 256,
 ) -> Evaluation:
-    """Judge scores over the full ranking of all items that a user has not seen.
+    """Judge scores by the ranking of all items that a user has not seen.
+
+    With n the number of a user's held-out items, h that of those among the first k, and r their ranks from 1:
+
+    * ``"recall"``: h / n; ``"recall_capped"``: h / min(n, k); ``"precision"``: h / k; ``"hit_rate"``: whether
+      h > 0.
+    * ``"ndcg"``: sum of 1 / log2(r + 1) over r <= k, divided by the same sum over the ranks 1 to min(n, k).
+    * ``"mrr"``: 1 / the smallest r, or 0 if that is above k.
+    * ``"map"``: sum of the precision at each r <= k, divided by min(n, k).
+    * ``"novelty"``: mean of -log2 of the share of users who took an item in training, over the items listed, with one
+      more user who took all. ``"popularity"``: mean of that share itself.
+    * ``"coverage"``: share of all items that are in somebody's list. ``"popularity_lift"``: mean popularity of the
+      lists / mean popularity of what the same users took in training - 1; above 0 if popular items are pushed.
 
     Parameters
     ----------
-    scores : Recommender, array-like of shape (n_items, n_users) or callable
-        A fitted recommender, whose catalogue and users are those of `held_out`; or scores, higher is
+    scores : Recommender, Pipeline, array-like of shape (n_items, n_users) or callable
+        A fitted recommender, or a Pipeline that ends in one, whose catalogue and users are those of `held_out`; or scores, higher is
         better; or a function that takes an ndarray of user positions and returns their scores, of shape
         (n, n_items), so that no more than a block of users is in memory.
     held_out : Interactions, sparse array or ndarray of shape (n_items, n_users)
@@ -109,12 +135,16 @@ def evaluate(
         nothing for scores. For a test, give training and validation: ``train + valid``.
     k : int or sequence of int, default=10
         Lengths of the lists to judge, in items.
-    metrics : sequence of {"recall", "ndcg"}, default=("recall", "ndcg")
-        What to measure.
+    metrics : sequence of str, default=("recall", "ndcg")
+        What to measure, of the above. Those from novelty on need `seen`.
     users : array-like of int of shape (n_judged,), optional
         Positions of the users to judge. By default all.
+    candidates : SampledNegatives, optional
+        Rank held-out items among a sample only. By default among all that is not seen.
     ties : {"expected", "pessimistic"}, default="expected"
         As for `recall_at_k`.
+    ideal : {"truncated", "untruncated"}, default="truncated"
+        As for `ndcg_at_k`; ``"untruncated"`` puts n in place of min(n, k), in MAP too, as trec_eval does.
     empty : {"skip", "zero"}, default="skip"
         Whether users without held-out items are left out or count as 0.
     block : int, default=256
@@ -128,17 +158,20 @@ def evaluate(
     Raises
     ------
     ValueError
-        If shapes or ids do not agree, scores are NaN, an item is both seen and held out, or an option is not
-        known.
+        If shapes or ids do not agree, scores are NaN, an item is held out and seen or was fitted on, an option
+        is not known, or a metric is asked for that cannot be had.
 
     See Also
     --------
     split_interactions : Makes `held_out`.
+    compare : Paired tests between results.
 
     References
     ----------
     W. Krichene and S. Rendle, "On sampled metrics for item recommendation", KDD 2020: why all items are
-    candidates.
+    candidates. S. Vargas and P. Castells, "Rank and relevance in novelty and diversity metrics", RecSys 2011:
+    novelty. M. Ge et al., "Beyond accuracy", RecSys 2010: coverage. H. Abdollahpouri et al., "The connection
+    between popularity bias, calibration, and fairness in recommendation", RecSys 2020: lift.
 
     Examples
     --------
@@ -155,18 +188,37 @@ def evaluate(
     recall@10  0.22  0.21  0.22    10252
     ndcg@10    0.12  0.12  0.12    10252
     """
-    unknown = set(metrics) - set(METRICS)
-    if unknown:
-        raise ValueError(f"metrics may be {list(METRICS)}, but {sorted(unknown)} was given.")
-    if hasattr(scores, "interactions_"):
-        _check_ids(scores, held_out)
-        seen = scores.interactions_ if seen is None else seen
-        scores = scores._score_users
-    placed = placements(scores, held_out, seen=seen, ties=ties, users=users, block=block)
-    lengths = np.atleast_1d(k).tolist()
-    columns = {f"{name}@{n}": METRICS[name](placed, n, empty=empty) for n in lengths for name in metrics}
-    per_user = pd.DataFrame(columns, index=_user_index(held_out, users))
-    return Evaluation(per_user[~per_user.isna().any(axis=1)])
+    lengths, listed = np.atleast_1d(k).tolist(), [name for name in metrics if name in OF_LISTS]
+    if hasattr(scores, "interactions_") or isinstance(scores, Pipeline):
+        recommender = scores[-1] if isinstance(scores, Pipeline) else scores
+        _check_ids(recommender, held_out)
+        check_no_leak(recommender.interactions_, held_out)
+        seen = recommender.interactions_ if seen is None else seen
+        scores = recommender._score_users
+    _check_metrics(metrics, candidates, seen)
+    lists = _list_statistics(lengths, seen) if listed else None
+    parts = []
+    for part in score_blocks(scores, held_out, seen=seen, users=users, block=block):
+        parts.append(place(part, ties, candidates))
+        if lists is not None:
+            lists.add(part)
+    placed = joined(iter(parts))
+    n_unseen = placed.n_rivals if candidates is None else _n_unseen(held_out, seen, users)
+    found = {} if lists is None else lists.per_user()
+    for n in lengths:
+        for name in set(metrics) - set(OF_LISTS):
+            if candidates is not None and candidates.correction is not None:
+                values = corrected(name, placed, n_unseen, n, candidates.correction, ideal)
+                found[f"{name}@{n}"] = settled(values, placed, empty)
+            else:
+                found[f"{name}@{n}"] = measured(name, placed, n, ideal=ideal, empty=empty)
+    names = [f"{name}@{n}" for n in lengths for name in metrics if name not in OF_CATALOGUE]
+    per_user = pd.DataFrame({name: found[name] for name in names}, index=_user_index(held_out, users))
+    if empty == "skip":
+        per_user = per_user[placed.n_held_out > 0]
+    of_catalogue = {} if lists is None else lists.catalogue()
+    wanted = [f"{name}@{n}" for n in lengths for name in metrics if name in OF_CATALOGUE]
+    return Evaluation(per_user, pd.Series({name: of_catalogue[name] for name in wanted}, dtype=float))
 
 
 def _check_ids(recommender: Any, held_out: Any) -> None:
@@ -183,3 +235,33 @@ def _user_index(held_out: Any, users: ArrayLike | None) -> pd.Index:
     ids = getattr(held_out, "user_ids", None)
     positions = np.arange(np.shape(held_out)[1]) if users is None else np.asarray(users)
     return pd.Index(positions if ids is None else ids[positions], name="user_id")
+
+
+def _check_metrics(metrics: Sequence[str], candidates: SampledNegatives | None, seen: Any) -> None:
+    known = [*METRICS, *OF_LISTS]
+    unknown = sorted(set(metrics) - set(known))
+    if unknown:
+        raise ValueError(f"metrics may be {known}, but {unknown} was given.")
+    of_lists = sorted(set(metrics) & set(OF_LISTS))
+    if of_lists and candidates is not None:
+        raise ValueError(f"{of_lists} judge lists of all items. Ask for them without candidates=.")
+    if of_lists and seen is None:
+        raise ValueError(f"{of_lists} need the interactions of training. Give seen=.")
+    if candidates is not None and candidates.correction is not None:
+        uncorrected = sorted(set(metrics) - set(CORRECTED))
+        if uncorrected:
+            raise ValueError(
+                f"{uncorrected} cannot be corrected, as they are no sum over held-out items; {list(CORRECTED)} can."
+            )
+
+
+def _list_statistics(lengths: list[int], seen: Any) -> ListStatistics:
+    taken = sparse.csr_array(seen) > 0
+    return ListStatistics(lengths, taken.sum(axis=1), taken.shape[1])
+
+
+def _n_unseen(held_out: Any, seen: Any, users: ArrayLike | None) -> NDArray[np.intp]:
+    """Items that are neither seen nor held out, for each user judged."""
+    n_taken = sum((sparse.csr_array(part) > 0).sum(axis=0) for part in (held_out, seen) if part is not None)
+    n_unseen: NDArray[np.intp] = np.shape(held_out)[0] - n_taken
+    return n_unseen if users is None else n_unseen[np.asarray(users)]

@@ -1,44 +1,18 @@
-"""Recall and NDCG of full rankings, exact under ties, a block of users at a time."""
+"""Recall, NDCG, hit rate, MRR, MAP and precision of rankings, exact under ties."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from numpy.typing import NDArray
+from scipy import stats
 
-Scores = ArrayLike | Callable[[NDArray[np.intp]], ArrayLike]
-Ties = Literal["expected", "pessimistic"]
+from modalsplit.evaluate._placements import Floats, Placements, Scores, Ties, check_option, placements
+
 Ideal = Literal["truncated", "untruncated"]
 Empty = Literal["skip", "zero"]
-Floats = NDArray[np.float64]
-
-COMPARED_AT_ONCE = 2**18  # scores; bounds the memory of the comparisons
-
-
-class Placements(NamedTuple):
-    """Where the held-out items stand in the rankings of their users.
-
-    A held-out item stands anywhere in a block of tied candidates with equal chance.
-
-    Attributes
-    ----------
-    user : ndarray of int of shape (n_placed,)
-        Position among the users that were judged.
-    above : ndarray of int of shape (n_placed,)
-        Candidates that rank before the block.
-    tied : ndarray of int of shape (n_placed,)
-        Size of the block, with the item itself; 1 without ties.
-    n_held_out : ndarray of int of shape (n_users,)
-        Held-out items of each user.
-    """
-
-    user: NDArray[np.intp]
-    above: NDArray[np.intp]
-    tied: NDArray[np.intp]
-    n_held_out: NDArray[np.intp]
 
 
 def recall_at_k(
@@ -199,7 +173,7 @@ def recall(placed: Placements, k: int, *, empty: Empty = "skip") -> Floats:
     ndarray of shape (n_users,)
         0 to 1.
     """
-    return _gain(placed, np.ones(_checked_k(k))) / _divisor(placed, empty)
+    return settled(_hits(placed, k) / _at_least_one(placed.n_held_out), placed, empty)
 
 
 def ndcg(placed: Placements, k: int, *, ideal: Ideal = "truncated", empty: Empty = "skip") -> Floats:
@@ -221,162 +195,182 @@ def ndcg(placed: Placements, k: int, *, ideal: Ideal = "truncated", empty: Empty
     ndarray of shape (n_users,)
         0 to 1.
     """
-    _check_option("ideal", ideal, Ideal)
-    discounts = 1 / np.log2(np.arange(_checked_k(k)) + 2)
-    n_ideal = placed.n_held_out.max(initial=0)
-    ideal_gain = 1 / np.log2(np.arange(n_ideal) + 2)
-    if ideal == "truncated":
-        ideal_gain[k:] = 0
-    best = np.concatenate([[0.0], np.cumsum(ideal_gain)])[placed.n_held_out]
-    return _gain(placed, discounts) / np.where(best > 0, best, _divisor(placed, empty))
+    return settled(gain(placed, discounts(checked_k(k))) / ideal_dcg(placed.n_held_out, k, ideal), placed, empty)
 
 
-def placements(
-    scores: Scores,
-    held_out: Any,
-    *,
-    seen: Any = None,
-    ties: Ties = "expected",
-    users: ArrayLike | None = None,
-    block: int = 256,
-) -> Placements:
-    """Place the held-out items of each user among the candidates.
+def recall_capped(placed: Placements, k: int) -> Floats:
+    """Hits, divided by the most that a list of `k` can have."""
+    return _hits(placed, k) / _at_least_one(np.minimum(placed.n_held_out, k))
 
-    Counting the candidates above each held-out item is cheaper than sorting the candidates, because
-    users have few held-out items.
+
+def precision(placed: Placements, k: int) -> Floats:
+    """Share of the list of `k` places that are hits."""
+    return _hits(placed, k) / k
+
+
+def hit_rate(placed: Placements, k: int) -> Floats:
+    """Chance that at least one held-out item is listed."""
+    tied = _tied_blocks(placed)
+    listed = np.clip(checked_k(k) - tied.above, 0, tied.size)
+    missed = np.where(listed > 0, 0.0, 1.0)
+    cut = (listed > 0) & (listed < tied.size)
+    missed[cut] = stats.hypergeom.pmf(0, tied.size[cut], tied.n_held_out[cut], listed[cut])
+    # At most one block is cut; of the others, one is enough.
+    all_missed = np.ones(len(placed.n_held_out))
+    np.minimum.at(all_missed, tied.user, missed)
+    return 1 - all_missed
+
+
+def mrr(placed: Placements, k: int) -> Floats:
+    """Reciprocal rank of the first held-out item, 0 below rank `k`."""
+    tied = _tied_blocks(placed)
+    first = _TiedBlocks(*(column[tied.n_before == 0] for column in tied))
+    found = np.zeros(len(placed.n_held_out))
+    chance = first.n_held_out / first.size  # that the first one stands on this place of its block
+    for place in range(1, _last_place(first, checked_k(k)) + 1):
+        rank = first.above + place
+        found[first.user] += np.where(rank <= k, chance / rank, 0)
+        left = first.size - place
+        chance = chance * np.maximum(left - first.n_held_out + 1, 0) / np.maximum(left, 1)
+    return found
+
+
+def average_precision(placed: Placements, k: int, *, ideal: Ideal = "truncated") -> Floats:
+    """Sum of the precision at each hit of the top `k`, divided by min(n, k), or by n if untruncated."""
+    check_option("ideal", ideal, Ideal)
+    tied = _tied_blocks(placed)
+    total = np.zeros(len(tied.user))
+    for place in range(1, _last_place(tied, checked_k(k)) + 1):
+        rank = tied.above + place
+        # Given a held-out item on this place, the others of the block are spread over its other places.
+        ahead = tied.n_before + (place - 1) * (tied.n_held_out - 1) / np.maximum(tied.size - 1, 1)
+        is_listed = (place <= tied.size) & (rank <= k)
+        total += np.where(is_listed, tied.n_held_out / tied.size * (ahead + 1) / rank, 0)
+    n_ideal = np.minimum(placed.n_held_out, k) if ideal == "truncated" else placed.n_held_out
+    return np.bincount(tied.user, total, minlength=len(n_ideal)) / _at_least_one(n_ideal)
+
+
+METRICS: dict[str, Callable[..., Floats]] = {
+    "recall": recall,
+    "recall_capped": recall_capped,
+    "ndcg": ndcg,
+    "hit_rate": hit_rate,
+    "mrr": mrr,
+    "map": average_precision,
+    "precision": precision,
+}
+WITH_IDEAL = frozenset({"ndcg", "map"})
+
+
+def measured(name: str, placed: Placements, k: int, *, ideal: Ideal = "truncated", empty: Empty = "skip") -> Floats:
+    """Compute the metric with this name.
 
     Parameters
     ----------
-    scores : array-like of shape (n_items, n_users) or callable
-        As for `recall_at_k`.
-    held_out : sparse array or ndarray of shape (n_items, n_users)
-        Positive where an item is held out for a user.
-    seen : sparse array or ndarray of shape (n_items, n_users), optional
-        Positive where an item is no candidate for the user.
-    ties : {"expected", "pessimistic"}, default="expected"
-        As for `recall_at_k`.
-    users : array-like of int of shape (n_judged,), optional
-        Positions of the users to judge; all by default.
-    block : int, default=256
-        Users to score at once.
+    name : str
+        One of `METRICS`.
+    placed : Placements
+        From `placements`.
+    k : int
+        Length of the list to judge, in items.
+    ideal : {"truncated", "untruncated"}, default="truncated"
+        For NDCG and MAP.
+    empty : {"skip", "zero"}, default="skip"
+        Value of a user without held-out items.
 
     Returns
     -------
-    Placements
-        Of all held-out items of the users judged.
+    ndarray of shape (n_users,)
+        0 to 1.
+    """
+    options = {"ideal": ideal} if name in WITH_IDEAL else {}
+    return settled(METRICS[name](placed, checked_k(k), **options), placed, empty)
+
+
+def settled(values: Floats, placed: Placements, empty: Empty) -> Floats:
+    """Give users without held-out items the value that `empty` says.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_users,)
+        Of a metric.
+    placed : Placements
+        That it was computed from.
+    empty : {"skip", "zero"}
+        NaN or 0.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        The values.
 
     Raises
     ------
     ValueError
-        If shapes do not agree, scores are NaN, an item is both seen and held out, or `ties` is not known.
+        If `empty` is not known.
     """
-    _check_option("ties", ties, Ties)
-    targets, masked = _by_user(held_out, "held_out"), None if seen is None else _by_user(seen, "seen")
-    scores = scores if callable(scores) else np.asarray(scores)
-    _check_agreement(scores, targets, masked)
-    judged = np.arange(targets.shape[0]) if users is None else np.asarray(users)
-    targets = targets[judged]
-    found = [
-        _place(_block_scores(scores, judged[part], targets.shape[1]), targets[part], hidden, ties, part.start)
-        for part in _blocks(len(judged), block)
-        for hidden in [None if masked is None else masked[judged[part]]]
-    ]
-    user, above, tied = (np.concatenate(column) for column in zip(*found, strict=True))
-    return Placements(user, above, tied, np.diff(targets.indptr))
+    check_option("empty", empty, Empty)
+    return np.where(placed.n_held_out > 0, values, np.nan if empty == "skip" else 0.0)
 
 
-def _place(
-    scores: Floats, targets: sparse.csr_array, hidden: sparse.csr_array | None, ties: Ties, first: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    user, item = targets.nonzero()
-    if hidden is not None:
-        scores[hidden.nonzero()] = np.nan  # neither above nor tied with anything
-    own = scores[user, item]
-    above, tied = np.empty(len(user), dtype=np.intp), np.empty(len(user), dtype=np.intp)
-    for part in _blocks(len(user), max(1, COMPARED_AT_ONCE // scores.shape[1])):
-        rivals, mine = scores[user[part]], own[part, None]
-        above[part] = np.count_nonzero(rivals > mine, axis=1)
-        tied[part] = np.count_nonzero(rivals == mine, axis=1)
-    if ties == "pessimistic":
-        # The held-out items of a block share its last places.
-        pairs = np.stack([user, own])
-        _, which, n_targets = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
-        targets_tied = n_targets[which.ravel()]
-        above, tied = above + tied - targets_tied, targets_tied
-    return user + first, above, tied
+def discounts(n: int) -> Floats:
+    """Weights 1 / log2(rank + 1) of the first `n` ranks."""
+    return 1 / np.log2(np.arange(n) + 2)
 
 
-def _blocks(n: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
+def ideal_dcg(n_held_out: NDArray[np.intp], k: int, ideal: Ideal) -> Floats:
+    """DCG of a ranking that starts with all held-out items; 1 for users without any."""
+    check_option("ideal", ideal, Ideal)
+    n_ideal = np.minimum(n_held_out, k) if ideal == "truncated" else n_held_out
+    best = np.cumsum(discounts(max(n_ideal.max(initial=0), 1)))
+    return np.asarray(best[np.maximum(n_ideal, 1) - 1])
 
 
-def _gain(placed: Placements, weights: Floats) -> Floats:
+def gain(placed: Placements, weights: Floats) -> Floats:
     """Sum over each user's held-out items the weight of their rank, averaged over their tied block."""
     k = len(weights)
     total = np.concatenate([[0.0], np.cumsum(weights)])
     end = np.minimum(placed.above + placed.tied, k)
-    gain = (total[end] - total[np.minimum(placed.above, k)]) / placed.tied
-    return np.bincount(placed.user, gain, minlength=len(placed.n_held_out)).astype(float, copy=False)
+    own = (total[end] - total[np.minimum(placed.above, k)]) / placed.tied
+    return np.bincount(placed.user, own, minlength=len(placed.n_held_out)).astype(float, copy=False)
 
 
-def _divisor(placed: Placements, empty: Empty) -> Floats:
-    _check_option("empty", empty, Empty)
-    return np.where(placed.n_held_out > 0, placed.n_held_out, np.nan if empty == "skip" else 1.0)
-
-
-def _block_scores(scores: Any, users: NDArray[np.intp], n_items: int) -> Floats:
-    """Copy the scores of a block of users, as floats, because seen items become NaN."""
-    own = np.asarray(scores(users) if callable(scores) else scores[:, users].T)
-    block: Floats = np.array(own, dtype=np.result_type(own, np.float32), order="C")
-    if block.shape != (len(users), n_items):
-        raise ValueError(
-            f"scores returned an array of shape {block.shape} for {len(users)} users and {n_items} items. It "
-            f"must return one row a user: ({len(users)}, {n_items})."
-        )
-    if np.isnan(block).any():
-        raise ValueError(
-            f"{int(np.isnan(block).sum())} scores are NaN, which has no rank. Use -inf for what ranks last."
-        )
-    return block
-
-
-def _by_user(matrix: Any, name: str) -> sparse.csr_array:
-    """Transpose to users in the rows and keep the positive entries."""
-    if not sparse.issparse(matrix):
-        matrix = np.asarray(matrix)
-    if matrix.ndim != 2:
-        raise ValueError(
-            f"{name} has {matrix.ndim} dimensions. Give a matrix: items in the rows, users in the columns."
-        )
-    positive = sparse.coo_array(matrix).T.tocsr() > 0
-    return sparse.csr_array(positive)
-
-
-def _check_agreement(scores: Any, targets: sparse.csr_array, masked: sparse.csr_array | None) -> None:
-    shape = targets.shape[::-1]
-    if not callable(scores) and scores.shape != shape:
-        raise ValueError(
-            f"scores has shape {scores.shape}, but held_out has shape {shape}. Both need items in the "
-            "rows and users in the columns."
-        )
-    if masked is None:
-        return
-    if masked.shape != targets.shape:
-        raise ValueError(f"seen has shape {masked.shape[::-1]}, but held_out has shape {shape}.")
-    n_both = masked.multiply(targets).nnz
-    if n_both:
-        raise ValueError(
-            f"{n_both} of {targets.nnz} held-out interactions are in seen too, so they could not be "
-            "recommended. Leave them out of one."
-        )
-
-
-def _checked_k(k: int) -> int:
+def checked_k(k: int) -> int:
+    """Refuse lists without items."""
     if k < 1:
         raise ValueError(f"k={k}, but a list holds at least 1 item.")
     return k
 
 
-def _check_option(name: str, value: str, options: Any) -> None:
-    if value not in get_args(options):
-        raise ValueError(f"{name} must be one of {list(get_args(options))}, but {value!r} was given.")
+class _TiedBlocks(NamedTuple):
+    """Blocks of tied candidates that hold held-out items; `n_before` of the user's rank before them."""
+
+    user: NDArray[np.intp]
+    above: NDArray[np.intp]
+    size: NDArray[np.intp]
+    n_held_out: NDArray[np.intp]
+    n_before: NDArray[np.intp]
+
+
+def _tied_blocks(placed: Placements) -> _TiedBlocks:
+    order = np.lexsort((placed.above, placed.user))
+    user, above = placed.user[order], placed.above[order]
+    opens = np.ones(len(order), dtype=bool)
+    opens[1:] = (user[1:] != user[:-1]) | (above[1:] != above[:-1])
+    first = np.flatnonzero(opens)
+    n_inside = np.diff(np.append(first, len(order)))
+    n_before = first - (np.cumsum(placed.n_held_out) - placed.n_held_out)[user[first]]
+    return _TiedBlocks(user[first], above[first], placed.tied[order][first], n_inside, n_before)
+
+
+def _last_place(tied: _TiedBlocks, k: int) -> int:
+    """How far down their blocks held-out items may be listed."""
+    return int(np.minimum(tied.size, k - tied.above).max(initial=0))
+
+
+def _hits(placed: Placements, k: int) -> Floats:
+    return gain(placed, np.ones(checked_k(k)))
+
+
+def _at_least_one(counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.maximum(counts, 1)

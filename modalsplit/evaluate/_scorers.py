@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from modalsplit.evaluate._metrics import ndcg, placements, recall
+from modalsplit.evaluate._metrics import measured
+from modalsplit.evaluate._placements import placements
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,15 @@ class RankingScorer:
 
     Attributes
     ----------
-    metric : {"ndcg", "recall"}
-        What to measure.
+    metric : {"ndcg", "recall", "recall_capped", "hit_rate", "mrr", "map", "precision"}
+        What to measure; `evaluate` defines it.
     k : int
         Length of the list to judge, in items.
     exclude_seen : bool
         Whether items that a user took in training are no candidates.
     """
 
-    metric: Literal["ndcg", "recall"]
+    metric: str
     k: int
     exclude_seen: bool
 
@@ -60,8 +61,7 @@ class RankingScorer:
         placed = placements(scores, held_out, seen=self._seen(estimator, X))
         if not len(placed.user):
             raise ValueError("y holds no interactions, so there is nothing to find. Use larger folds.")
-        values = ndcg(placed, self.k) if self.metric == "ndcg" else recall(placed, self.k)
-        return float(np.nanmean(values))
+        return float(np.nanmean(measured(self.metric, placed, self.k)))
 
     def _seen(self, estimator: Any, X: Any) -> Any:
         if not self.exclude_seen:

@@ -91,7 +91,7 @@ def test_an_interval_needs_two_users(scores, parts):
 
 
 def test_an_unknown_metric_is_named_in_the_error(scores, parts):
-    with pytest.raises(ValueError, match=r"\['recall', 'ndcg'\], but \['auc'\] was given"):
+    with pytest.raises(ValueError, match=r"metrics may be \['recall', .*, but \['auc'\] was given"):
         evaluate(scores, parts[2], metrics=["auc"])
 
 
