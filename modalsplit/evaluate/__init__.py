@@ -1,6 +1,7 @@
 """Judge anyone's scores and representations; knows interactions, but no model."""
 
 from modalsplit.evaluate._dependence import PermutationTest, cka, hsic, permutation_test
+from modalsplit.evaluate._dot_product import dot_product
 from modalsplit.evaluate._evaluate import Evaluation, evaluate
 from modalsplit.evaluate._leaks import check_no_leak
 from modalsplit.evaluate._metrics import ndcg_at_k, recall_at_k
@@ -19,6 +20,7 @@ __all__ = [
     "check_no_leak",
     "cka",
     "disentanglement_score",
+    "dot_product",
     "evaluate",
     "hold_out_items",
     "hsic",

@@ -199,7 +199,7 @@ def evaluate(
     lists = _list_statistics(lengths, seen) if listed else None
     parts = []
     for part in score_blocks(scores, held_out, seen=seen, users=users, block=block):
-        parts.append(place(part, ties, candidates))
+        parts.append(place(part, ties, candidates, depth=max(lengths)))
         if lists is not None:
             lists.add(part)
     placed = joined(iter(parts))

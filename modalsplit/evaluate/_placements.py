@@ -14,6 +14,7 @@ Ties = Literal["expected", "pessimistic"]
 Floats = NDArray[np.float64]
 
 SORTING_PAYS = 16  # held-out items of a user, from which on sorting is cheaper than counting for each
+N_GROUPS = 512
 
 
 class Candidates(Protocol):
@@ -50,10 +51,14 @@ class Placements(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of users and their scores of all items; matrices have a row a user."""
+    """A block of users and their scores of all items; matrices have a row a user.
+
+    `maxima` holds the largest score of each of several groups of items.
+    """
 
     users: NDArray[np.intp]
     scores: NDArray[np.floating[Any]]
+    maxima: NDArray[np.floating[Any]]
     held_out: sparse.csr_array
     seen: sparse.csr_array
 
@@ -126,14 +131,23 @@ def score_blocks(
     judged = np.arange(targets.shape[0]) if users is None else np.asarray(users)
     for start in range(0, max(len(judged), 1), block):
         part = judged[start : start + block]
-        yield Block(part, _scores_of(scores, part, targets.shape[1]), targets[part], masked[part])
+        own = _scores_of(scores, part, targets.shape[1])
+        maxima = _maxima(own)
+        if np.isnan(maxima).any():  # a maximum is NaN if any of its scores is
+            raise ValueError(
+                f"{int(np.isnan(own).sum())} scores are NaN, which has no rank. Use -inf for what ranks last."
+            )
+        yield Block(part, own, maxima, targets[part], masked[part])
 
 
-def place(block: Block, ties: Ties = "expected", candidates: Candidates | None = None) -> Placements:
+def place(
+    block: Block, ties: Ties = "expected", candidates: Candidates | None = None, depth: int | None = None
+) -> Placements:
     """Place the held-out items of a block of users.
 
     Counting the candidates above each held-out item is cheaper than sorting the candidates, because most
-    users have few held-out items.
+    users have few held-out items. Most of these are not near the top, and the maxima of groups show it: each
+    that is larger is a candidate above, unless it is seen.
 
     Parameters
     ----------
@@ -143,6 +157,8 @@ def place(block: Block, ties: Ties = "expected", candidates: Candidates | None =
         As for `recall_at_k`.
     candidates : Candidates, optional
         What competes with the held-out items; by default all that is not seen.
+    depth : int, optional
+        Ranks below it may be reported as any other rank below it. By default all ranks are exact.
 
     Returns
     -------
@@ -158,16 +174,21 @@ def place(block: Block, ties: Ties = "expected", candidates: Candidates | None =
     n_users, n_items = block.scores.shape
     n_held_out, n_seen = np.diff(block.held_out.indptr), np.diff(block.seen.indptr)
     n_rivals = (n_items - n_seen - n_held_out).astype(np.intp)
-    above, tied = np.empty(block.held_out.nnz, dtype=np.intp), np.empty(block.held_out.nnz, dtype=np.intp)
-    for u in np.flatnonzero(n_held_out):
-        mine = slice(block.held_out.indptr[u], block.held_out.indptr[u + 1])
-        row, targets, seen = block.scores[u], block.held_out.indices[mine], _row(block.seen, u)
-        own = row[targets]
+    user, item = np.repeat(np.arange(n_users), n_held_out), block.held_out.indices
+    above, tied = np.full(len(user), n_items, dtype=np.intp), np.ones(len(user), dtype=np.intp)
+    scores = block.scores[user, item]
+    near_top = np.ones(len(user), dtype=bool)
+    if depth is not None and candidates is None:
+        near_top = _n_larger(block.maxima, user, scores) < depth + n_seen[user]
+    for u in np.unique(user[near_top]):
+        mine = np.arange(block.held_out.indptr[u], block.held_out.indptr[u + 1])
+        mine = mine[near_top[mine]]
+        row, own, seen = block.scores[u], scores[mine], _row(block.seen, u)
         if candidates is None:
             above[mine], tied[mine] = np.subtract(_counts(row, own), _counts(row[seen], own))
         else:
-            taken = np.sort(np.concatenate([seen, targets]))
-            drawn = candidates.draw(int(block.users[u]), taken, n_items, len(targets))
+            taken = np.sort(np.concatenate([seen, item[mine]]))
+            drawn = candidates.draw(int(block.users[u]), taken, n_items, len(mine))
             n_rivals[u] = len(drawn)
             above[mine], tied[mine] = np.add(_counts(row[drawn], own), _counts(own, own))
         if ties == "pessimistic":
@@ -175,7 +196,7 @@ def place(block: Block, ties: Ties = "expected", candidates: Candidates | None =
             n_targets = np.count_nonzero(own[:, None] == own, axis=1)
             above[mine] += tied[mine] - n_targets
             tied[mine] = n_targets
-    return Placements(np.repeat(np.arange(n_users), n_held_out), above, tied, n_held_out.astype(np.intp), n_rivals)
+    return Placements(user, above, tied, n_held_out.astype(np.intp), n_rivals)
 
 
 def joined(parts: Iterator[Placements]) -> Placements:
@@ -258,6 +279,23 @@ def _counts(values: NDArray[Any], own: NDArray[Any]) -> tuple[Any, Any]:
     return len(values) - end, end - start
 
 
+def _maxima(scores: NDArray[Any]) -> NDArray[Any]:
+    """Maxima of groups of columns; those that are left over stand for themselves."""
+    n_users, n_items = scores.shape
+    size = n_items // N_GROUPS
+    if size < 2:
+        return scores
+    grouped = scores[:, : size * N_GROUPS].reshape(n_users, size, N_GROUPS)
+    return np.concatenate([grouped.max(axis=1), scores[:, size * N_GROUPS :]], axis=1)
+
+
+def _n_larger(maxima: NDArray[Any], user: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+    """Groups of the user whose maximum is larger than each score; in parts, as users may hold out many items."""
+    parts = [slice(start, start + N_GROUPS) for start in range(0, len(user), N_GROUPS)]
+    counts = [np.count_nonzero(maxima[user[part]] > scores[part, None], axis=1) for part in parts]
+    return np.concatenate([np.zeros(0, dtype=np.intp), *counts])
+
+
 def _row(matrix: sparse.csr_array, row: int) -> NDArray[Any]:
     indices: NDArray[Any] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
     return indices
@@ -270,11 +308,6 @@ def _scores_of(scores: Any, users: NDArray[np.intp], n_items: int) -> NDArray[np
         raise ValueError(
             f"scores returned an array of shape {block.shape} for {len(users)} users and {n_items} items. It "
             f"must return one row a user: ({len(users)}, {n_items})."
-        )
-    # A minimum is NaN if any score is, and needs no mask of all scores.
-    if block.size and np.isnan(block.min(axis=1)).any():
-        raise ValueError(
-            f"{int(np.isnan(block).sum())} scores are NaN, which has no rank. Use -inf for what ranks last."
         )
     return block
 
