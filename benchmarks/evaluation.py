@@ -47,7 +47,9 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def by_implicit(users: np.ndarray, items: np.ndarray, train: sparse.csr_array, test: sparse.csr_array) -> dict[str, float]:
+def by_implicit(
+    users: np.ndarray, items: np.ndarray, train: sparse.csr_array, test: sparse.csr_array
+) -> dict[str, float]:
     from implicit.cpu.matrix_factorization_base import MatrixFactorizationBase
     from implicit.evaluation import ranking_metrics_at_k
 
@@ -89,8 +91,10 @@ def main() -> int:
     rows["modalsplit: nine metrics, with lists"], _ = seconds(
         lambda: evaluate(dot_product(users, items), test, seen=train, k=K, metrics=everything)
     )
-    print(f"highest memory: {before:.2f} GB before, {peak():.2f} GB after; all scores would be "
-          f"{given.users * given.items * 4 / 2**30:.1f} GB")
+    print(
+        f"highest memory: {before:.2f} GB before, {peak():.2f} GB after; all scores would be "
+        f"{given.users * given.items * 4 / 2**30:.1f} GB"
+    )
     if not given.without_implicit:
         rows["implicit: ranking_metrics_at_k"], theirs = seconds(lambda: by_implicit(users, items, train, test))
         print(f"ndcg@{K}: {ours.per_user[f'ndcg@{K}'].mean():.6f}, implicit {theirs['ndcg']:.6f}")

@@ -66,9 +66,7 @@ def _check_alike(parts: dict[str, Any]) -> None:
                 raise ValueError(f"{what} of {one} and {other} differ. Split one Interactions into its parts.")
 
 
-def _check_negatives(
-    train: sparse.csr_array, negatives: sparse.csr_array, held_out: list[sparse.csr_array]
-) -> None:
+def _check_negatives(train: sparse.csr_array, negatives: sparse.csr_array, held_out: list[sparse.csr_array]) -> None:
     if negatives.shape != train.shape:
         raise ValueError(f"negatives has shape {negatives.shape[::-1]}, but train has shape {train.shape[::-1]}.")
     n_both = negatives.multiply(train).nnz

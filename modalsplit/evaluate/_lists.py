@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class ListStatistics:
 
 
 def _listed(
-    scores: NDArray[np.floating], hidden: tuple[NDArray[np.intp], NDArray[np.intp]], k: int
+    scores: NDArray[np.floating[Any]], hidden: tuple[NDArray[Any], NDArray[Any]], k: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """List users, items that may be among their top `k`, and the chance that they are. Hides in `scores`."""
     scores[hidden] = -np.inf
@@ -104,14 +105,14 @@ def _listed(
     return user, item, np.where(is_above, 1.0, chance[user])
 
 
-def _kth_largest(scores: NDArray[np.floating], k: int) -> NDArray[np.floating]:
+def _kth_largest(scores: NDArray[Any], k: int) -> NDArray[Any]:
     """Each row's k-th largest score, or its smallest if it has fewer.
 
     The k-th largest of the maxima of groups is a lower bound; few scores are above it, so few are sorted.
     """
     n_rows, n_items = scores.shape
     if k >= n_items:
-        return scores.min(axis=1)
+        return np.asarray(scores.min(axis=1))
     n_groups = GROUPS_PER_LISTED * k
     depth = n_items // n_groups
     if depth < 2:

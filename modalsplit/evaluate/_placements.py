@@ -242,7 +242,9 @@ def by_user(matrix: Any, name: str) -> sparse.csr_array:
     if not sparse.issparse(matrix):
         matrix = np.asarray(matrix)
     if matrix.ndim != 2:
-        raise ValueError(f"{name} has {matrix.ndim} dimensions. Give a matrix: items in the rows, users in the columns.")
+        raise ValueError(
+            f"{name} has {matrix.ndim} dimensions. Give a matrix: items in the rows, users in the columns."
+        )
     positive = sparse.csr_array(sparse.coo_array(matrix).T.tocsr() > 0)
     positive.sort_indices()
     return positive
@@ -275,7 +277,7 @@ def _counts(values: NDArray[Any], own: NDArray[Any]) -> tuple[Any, Any]:
         greater = np.array([np.count_nonzero(values > score) for score in own])
         return greater, np.array([np.count_nonzero(values == score) for score in own])
     ordered = np.sort(values)
-    end, start = (np.searchsorted(ordered, own, side) for side in ("right", "left"))  # type: ignore[call-overload]
+    end, start = (np.searchsorted(ordered, own, side) for side in ("right", "left"))
     return len(values) - end, end - start
 
 
@@ -290,7 +292,7 @@ def _maxima(scores: NDArray[Any]) -> NDArray[Any]:
 
 
 def _n_larger(maxima: NDArray[Any], user: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
-    """Groups of the user whose maximum is larger than each score; in parts, as users may hold out many items."""
+    """Count the groups whose maximum is larger than each score, in parts: users may hold out many items."""
     parts = [slice(start, start + N_GROUPS) for start in range(0, len(user), N_GROUPS)]
     counts = [np.count_nonzero(maxima[user[part]] > scores[part, None], axis=1) for part in parts]
     return np.concatenate([np.zeros(0, dtype=np.intp), *counts])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
 from modalsplit.evaluate._metrics import Ideal, checked_k, discounts, ideal_dcg
@@ -134,20 +134,21 @@ def corrected(
         Estimates; they may lie outside 0 to 1. Any number for users without held-out items.
     """
     weights = discounts(checked_k(k)) if name == "ndcg" else np.ones(k)
-    divisor = {
+    divisors: dict[str, ArrayLike] = {
         "recall": np.maximum(placed.n_held_out, 1),
         "recall_capped": np.maximum(np.minimum(placed.n_held_out, k), 1),
         "precision": k,
         "ndcg": ideal_dcg(placed.n_held_out, k, ideal),
-    }[name]
+    }
     own = _estimated_weights(placed, n_unseen, weights, variance_weight)
-    return np.bincount(placed.user, own, minlength=len(placed.n_held_out)) / divisor
+    total = np.bincount(placed.user, own, minlength=len(placed.n_held_out))
+    return np.asarray(total / np.asarray(divisors[name]))
 
 
 def _estimated_weights(
     placed: Placements, n_unseen: NDArray[np.intp], weights: Floats, variance_weight: float
 ) -> Floats:
-    """Expected weight of the rank of each held-out item in the full ranking."""
+    """Expect the weight of the rank that each held-out item has in the full ranking."""
     if not len(placed.user):
         return np.zeros(0)
     judged = placed.n_held_out > 0
@@ -197,7 +198,7 @@ def _least_squares(n: int, m: int, known: Floats, variance_weight: float) -> Flo
     normal, total, right = np.zeros((m + 1, m + 1)), np.zeros(m + 1), np.zeros((m + 1, known.shape[1]))
     for start in range(0, n + 1, RANKS_AT_ONCE):
         above = np.arange(start, min(start + RANKS_AT_ONCE, n + 1))
-        chance = stats.hypergeom.pmf(np.arange(m + 1), n, above[:, None], m)
+        chance = np.asarray(stats.hypergeom.pmf(np.arange(m + 1), n, above[:, None], m))
         normal += chance.T @ chance
         total += chance.sum(axis=0)
         right += chance.T @ known[above]
