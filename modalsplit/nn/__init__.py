@@ -11,6 +11,7 @@ from modalsplit.nn._attention import (
     score,
     score_pairs,
 )
+from modalsplit.nn._autoencoder import CorrespondenceAutoencoder
 from modalsplit.nn._canonical import (
     Canonical,
     canonical_directions,
@@ -37,6 +38,9 @@ from modalsplit.nn._encoder import (
     drawn_linear,
     drawn_network,
 )
+from modalsplit.nn._mmgcn import MultiModalGCN, bipartite_graph
+from modalsplit.nn._neumf import NeuMF
+from modalsplit.nn._neural_fm import NeuralFM
 from modalsplit.nn._objectives import (
     Gap,
     Orthogonality,
@@ -57,8 +61,10 @@ from modalsplit.nn._objectives import (
     residual_share,
     specific_gap,
 )
+from modalsplit.nn._pairs import Factors, PairScorer, pairwise_loss, pointwise_loss
 from modalsplit.nn._ranker import AttentiveRanker
 from modalsplit.nn._ranking import LOSSES, bpr_loss, logistic_loss, softmax_loss
+from modalsplit.nn._vecf import RegionAttention, ReviewWriter, review_loss
 
 __all__ = [
     "LOSSES",
@@ -68,18 +74,27 @@ __all__ = [
     "AttentiveRanker",
     "Branch",
     "Canonical",
+    "CorrespondenceAutoencoder",
     "Disentangler",
+    "Factors",
     "FeatureNetwork",
     "Gap",
     "Items",
     "LearnedPrimitive",
+    "MultiModalGCN",
+    "NeuMF",
+    "NeuralFM",
     "Orthogonality",
+    "PairScorer",
+    "RegionAttention",
+    "ReviewWriter",
     "Scaled",
     "SkipNetwork",
     "Uncensor",
     "agreement_loss",
     "alignment_loss",
     "attend",
+    "bipartite_graph",
     "bounded_ranking_loss",
     "bpr_loss",
     "canonical_directions",
@@ -103,6 +118,8 @@ __all__ = [
     "orthogonality_loss",
     "pair_attention",
     "pairwise_correlations",
+    "pairwise_loss",
+    "pointwise_loss",
     "primitive_gap",
     "principal_anchors",
     "printed_ranking_loss",
@@ -110,6 +127,7 @@ __all__ = [
     "relative_error",
     "residual_loss",
     "residual_share",
+    "review_loss",
     "score",
     "score_pairs",
     "softmax_loss",

@@ -1,0 +1,84 @@
+"""The content of items, cut into fields that are brought to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalsplit.blocks import block_columns
+from modalsplit.modalities import stacked_columns
+
+Floats = NDArray[np.floating[Any]]
+Unit = Literal["row", "column"]
+FieldSplit = str | int | Sequence[int] | Sequence[str]
+
+
+class Fields:
+    """Cut content into fields, centre them, and bring each to one size.
+
+    One number a field: the relative size of its columns says what matters in it. Without this, a picture of
+    4,096 activations would outweigh a text, and the free embeddings of both sides.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_items, n_features)
+        What to learn means and sizes from. Any NaN in a field means that the item lacks it.
+    names : sequence of str
+        Names of the columns; empty if they have none.
+    split : "auto", int, sequence of int or sequence of str
+        Where the fields are. ``"auto"``: the blocks that the names say, or all columns.
+    unit : {"row", "column"}
+        What has a mean square of 1 afterwards: the norm of a field's rows, or its values.
+
+    Attributes
+    ----------
+    widths : list of int
+        Columns of each field.
+    """
+
+    def __init__(self, X: Floats, names: Sequence[str], split: FieldSplit, unit: Unit) -> None:
+        every = np.arange(X.shape[1])
+        named = list(block_columns(names).values()) if len(names) else []
+        found = (named or [slice(None)]) if split == "auto" else stacked_columns(split, names, X.shape[1])
+        self._columns = [every[columns] for columns in found]
+        self.widths = [len(columns) for columns in self._columns]
+        self._centres = [_mean(X[:, columns]) for columns in self._columns]
+        self._sizes = [1.0] * len(self.widths)
+        self._sizes = [_size(field, unit) for field in self._cut(X)]
+
+    def transform(self, X: Floats) -> NDArray[np.float32]:
+        """Put the fields side by side.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            One row an item.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_rows, sum of widths)
+            A field that an item lacks is 0: its mean.
+        """
+        return np.hstack(self._cut(X)).astype(np.float32)
+
+    def _cut(self, X: Floats) -> list[Floats]:
+        fields: list[Floats] = []
+        for columns, centre, size in zip(self._columns, self._centres, self._sizes, strict=True):
+            field = (X[:, columns] - centre) / size
+            field[np.isnan(field).any(axis=1)] = 0
+            fields.append(field)
+        return fields
+
+
+def _mean(field: Floats) -> Floats:
+    present = ~np.isnan(field).any(axis=1)
+    mean: Floats = field[present].mean(axis=0) if present.any() else np.zeros(field.shape[1])
+    return mean
+
+
+def _size(field: Floats, unit: Unit) -> float:
+    squares = np.square(field)
+    return float(np.sqrt(squares.sum(axis=1).mean() if unit == "row" else squares.mean())) or 1.0
