@@ -92,8 +92,7 @@ def compare(
     order = [(metric, name) for metric in ours.columns for name in tables]
     out = pd.DataFrame.from_dict({row: rows[row] for row in order}, orient="index")
     out.index = pd.MultiIndex.from_tuples(order, names=["metric", "rival"])
-    for test in ("p_t", "p_wilcoxon"):
-        out.insert(out.columns.get_loc(test) + 1, f"{test}_holm", holm(out[test]))
+    out["p_t_holm"], out["p_wilcoxon_holm"] = holm(out["p_t"]), holm(out["p_wilcoxon"])
     return out
 
 

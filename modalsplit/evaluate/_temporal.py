@@ -201,7 +201,7 @@ def _in_time(taken: sparse.coo_array, times: Any, random_state: int | np.random.
 def _times_of(taken: sparse.coo_array, times: Any) -> NDArray[np.float64]:
     if np.shape(times) != taken.shape:
         raise ValueError(f"times has shape {np.shape(times)}, but Y has shape {taken.shape}.")
-    if not sparse.issparse(times):
+    if not hasattr(times, "tocoo"):
         return np.asarray(times, dtype=float)[taken.row, taken.col]
     listed = times.tocoo()
     # By position, not by value: a stored zero is a time.
