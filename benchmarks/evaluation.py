@@ -1,7 +1,8 @@
 """What evaluation costs: 40,000 users, 23,000 items, 150 dimensions, top 20, training items masked; beside implicit's own.
 
 The sizes are those of Amazon Clothing, as is the number of interactions: five to train on and one or two held out a user.
-Scores are inner products of random vectors, the same for both. Prints CPU-seconds per 1,000 users of all threads together, the
+Scores are inner products of vectors, the same for both: items are random, and users lie near what they took, so that seen items
+are on top and about a fifth of the held-out ones is found, as with a model that has learnt. Prints CPU-seconds per 1,000 users of all threads together, the
 part of it that the matrix product alone takes, and the highest memory; exits with 1 above 0.1 CPU-seconds. implicit ranks every
 user who has held-out items, too, and computes four metrics (precision, MAP, NDCG, AUC).
 
@@ -23,6 +24,7 @@ from modalsplit.evaluate import dot_product, evaluate
 
 TARGET = 0.1  # CPU-seconds per 1,000 users
 K = 20
+SIGNAL = 0.5  # of what a user took, beside the noise in the user's vector
 
 
 def interactions(n_items: int, n_users: int, rng: np.random.Generator) -> tuple[sparse.csr_array, sparse.csr_array]:
@@ -77,6 +79,8 @@ def main() -> int:
     rng = np.random.default_rng(0)
     users, items = (rng.standard_normal((n, given.dimensions), dtype=np.float32) for n in (given.users, given.items))
     train, test = interactions(given.items, given.users, rng)
+    taken = (train + test).T.astype(np.float32)
+    users += SIGNAL * (taken @ items) / np.sqrt(taken.sum(axis=1))[:, None]
     print(f"{train.nnz / given.users:.1f} training and {test.nnz / given.users:.1f} held-out interactions a user")
 
     def product() -> None:
@@ -95,9 +99,11 @@ def main() -> int:
         f"highest memory: {before:.2f} GB before, {peak():.2f} GB after; all scores would be "
         f"{given.users * given.items * 4 / 2**30:.1f} GB"
     )
+    means = ours.per_user.mean()
+    print(f"recall@{K}: {means.iloc[0]:.3f}")
     if not given.without_implicit:
         rows["implicit: ranking_metrics_at_k"], theirs = seconds(lambda: by_implicit(users, items, train, test))
-        print(f"ndcg@{K}: {ours.per_user[f'ndcg@{K}'].mean():.6f}, implicit {theirs['ndcg']:.6f}")
+        print(f"ndcg@{K}: {means.iloc[1]:.6f}, implicit {theirs['ndcg']:.6f}")
     for name, spent in rows.items():
         print(f"{name:<40}{spent / given.users * 1000:8.4f} CPU-seconds per 1,000 users")
     return 0 if rows["modalsplit: recall, ndcg"] / given.users * 1000 <= TARGET else 1

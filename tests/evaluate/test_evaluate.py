@@ -1,13 +1,15 @@
 import sys
+import tracemalloc
 from subprocess import run
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from modalsplit import Interactions
 from modalsplit.baselines import Popularity
-from modalsplit.evaluate import Evaluation, evaluate, ndcg_at_k, recall_at_k, split_interactions
+from modalsplit.evaluate import Evaluation, dot_product, evaluate, ndcg_at_k, recall_at_k, split_interactions
 
 
 @pytest.fixture
@@ -98,3 +100,29 @@ def test_an_unknown_metric_is_named_in_the_error(scores, parts):
 def test_judging_loads_no_torch():
     code = "import sys, modalsplit.evaluate, modalsplit.datasets; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("metrics", [["ndcg"], ["ndcg", "map", "novelty", "coverage"]])
+def test_memory_does_not_grow_with_users_times_items(metrics):
+    rng = np.random.default_rng(0)
+    items, peaks = rng.standard_normal((2000, 4)), []
+    for n_users in (500, 4000):
+        users = np.arange(n_users)
+        held_out = sparse.csr_array((np.ones(n_users), (users % 2000, users)), shape=(2000, n_users))
+        score = dot_product(rng.standard_normal((n_users, 4)), items)
+        tracemalloc.start()
+        evaluate(score, held_out, seen=sparse.csr_array(held_out.shape), metrics=metrics, block=50)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    more_scores = 3500 * 2000 * 8
+    assert peaks[1] - peaks[0] < more_scores / 20
+
+
+def test_a_dot_product_scores_users_by_vectors():
+    rng = np.random.default_rng(0)
+    users, items = rng.standard_normal((9, 3)), rng.standard_normal((7, 3))
+    score = dot_product(users, items)
+    for asked in ([0, 5], [1], [8, 2, 3, 3]):
+        np.testing.assert_allclose(score(np.array(asked)), users[asked] @ items.T)
+    with pytest.raises(ValueError, match=r"users has shape \(9, 3\) and items \(7, 2\)"):
+        dot_product(users, items[:, :2])

@@ -94,7 +94,9 @@ def test_torchmetrics_agrees(no_ties, k):
 def test_scikit_learn_agrees_on_average_precision_of_whole_rankings(no_ties):
     scores, held_out = no_ties
     expected = [average_precision_score(h, s) for h, s in zip(held_out.T, scores.T, strict=True)]
-    np.testing.assert_allclose(evaluate(scores, held_out, k=40, metrics=["map"]).per_user["map@40"], expected, atol=1e-7)
+    np.testing.assert_allclose(
+        evaluate(scores, held_out, k=40, metrics=["map"]).per_user["map@40"], expected, atol=1e-7
+    )
 
 
 @settings(max_examples=80, deadline=None)

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from modalsplit import Interactions
-from modalsplit.evaluate import hold_out_items, split_interactions, warm_start_folds
+from modalsplit.evaluate import (
+    check_no_leak,
+    hold_out_items,
+    hold_out_users,
+    interaction_folds,
+    split_interactions,
+    warm_start_folds,
+)
 
 
 def staircase(n_users):
@@ -124,3 +131,63 @@ def test_folds_need_items_and_interactions_of_one_length():
         warm_start_folds(np.ones((3, 1)), np.eye(4))
     with pytest.raises(ValueError, match="n_splits=1"):
         warm_start_folds(np.ones((4, 1)), np.eye(4), n_splits=1)
+
+
+@pytest.mark.parametrize("by", ["user", "global"])
+def test_each_interaction_is_once_in_test_and_once_in_validation(by):
+    Y = staircase(30)
+    splits = interaction_folds(Y, by=by, random_state=0)
+    assert len(splits) == 5
+    for part in ("valid", "test"):
+        np.testing.assert_array_equal(sum(getattr(split, part).toarray() for split in splits), Y.toarray())
+    for split, following in zip(splits, [*splits[1:], splits[0]], strict=True):
+        np.testing.assert_array_equal((split.seen + split.test).toarray(), Y.toarray())
+        assert (split.valid != following.test).nnz == 0
+        check_no_leak(*split)
+
+
+def test_five_folds_are_three_to_one_to_one_for_each_user():
+    for split in interaction_folds(np.ones((25, 8)), random_state=0):
+        for part, n in zip(split, (15, 5, 5), strict=True):
+            assert set(part.sum(axis=0)) == {n}
+
+
+def test_a_user_with_as_many_interactions_as_folds_is_in_all_parts():
+    Y = Interactions(np.tril(np.ones((40, 40)))[:, :36])
+    for split in interaction_folds(Y, random_state=3):
+        assert all(part.sum(axis=0).min() >= 1 for part in split)
+
+
+def test_global_folds_differ_in_size_by_one_and_leave_users_without_training():
+    Y = np.eye(57)
+    sizes = [split.test.nnz for split in interaction_folds(Y, by="global", random_state=0)]
+    assert sorted(sizes) == [11, 11, 11, 12, 12]
+
+
+def test_a_split_knows_its_cold_items_and_what_the_test_may_not_list():
+    split = interaction_folds(staircase(30), random_state=0)[0]
+    cold = [i for i in range(30) if not split.train[[i]].nnz and (split.valid[[i]].nnz or split.test[[i]].nnz)]
+    assert split.cold_items.tolist() == cold != []
+    assert split.seen.user_ids.tolist() == split.train.user_ids.tolist()
+    assert isinstance(split.seen, Interactions)
+
+
+def test_a_global_split_has_the_shares_over_all_interactions():
+    parts = split_interactions(np.ones((10, 10)), shares=(0.5, 0.3, 0.2), by="global", random_state=0)
+    assert [part.nnz for part in parts] == [50, 30, 20]
+    assert len(set(parts[2].sum(axis=0))) > 1
+
+
+def test_held_out_users_are_a_random_share_of_the_columns():
+    warm, cold = hold_out_users(np.ones((3, 30)), 0.2, random_state=0)
+    assert len(cold) == 6
+    np.testing.assert_array_equal(np.sort(np.concatenate([warm, cold])), np.arange(30))
+    with pytest.raises(ValueError, match=r"a share of 0\.5 of 1 users"):
+        hold_out_users(np.ones((30, 1)), 0.5)
+
+
+def test_folds_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="n_splits=2, but training, validation and test need"):
+        interaction_folds(np.eye(4), 2)
+    with pytest.raises(ValueError, match=r"by must be one of \['user', 'global'\], but 'item'"):
+        interaction_folds(np.eye(4), by="item")
