@@ -12,7 +12,6 @@ from modalsplit.evaluate._placements import Block, Floats
 
 OF_USERS = ("novelty", "popularity")
 OF_CATALOGUE = ("coverage", "popularity_lift")
-GROUPS_PER_LISTED = 8  # more groups bound the k-th largest score more tightly, but there are more maxima to sort
 
 
 class ListStatistics:
@@ -46,19 +45,15 @@ class ListStatistics:
         block : Block
             From `score_blocks`.
         """
-        judged = np.flatnonzero(np.diff(block.held_out.indptr))
-        seen = block.seen[judged]
-        scores, n_judged = block.scores[judged], len(judged)
-        n_seen = np.diff(seen.indptr)
-        self.profiles.append((seen @ self.share)[n_seen > 0] / n_seen[n_seen > 0])
-        hidden = np.repeat(np.arange(n_judged), n_seen), seen.indices
+        is_judged = np.diff(block.held_out.indptr) > 0
+        n_seen, n_users = np.diff(block.seen.indptr), len(is_judged)
+        self.profiles.append((block.seen @ self.share)[is_judged & (n_seen > 0)] / n_seen[is_judged & (n_seen > 0)])
+        user, item, score = _top(block, max(self.log_unlisted), is_judged)
         for k, log_unlisted in self.log_unlisted.items():
-            user, item, chance = _listed(scores, hidden, k)
-            total = np.bincount(user, chance, minlength=n_judged)
+            chance = _chance_to_be_listed(user, score, k, n_users)
+            total = np.where(is_judged, np.bincount(user, chance, minlength=n_users), np.nan)
             for name, value in zip(OF_USERS, (self.information, self.share), strict=True):
-                mean = np.full(len(block.users), np.nan)
-                mean[judged] = np.bincount(user, chance * value[item], minlength=n_judged) / np.maximum(total, 1)
-                self.found[f"{name}@{k}"].append(mean)
+                self.found[f"{name}@{k}"].append(np.bincount(user, chance * value[item], minlength=n_users) / total)
             with np.errstate(divide="ignore"):
                 np.add.at(log_unlisted, item, np.log1p(-chance))
 
@@ -90,33 +85,37 @@ class ListStatistics:
         return out
 
 
-def _listed(
-    scores: NDArray[np.floating[Any]], hidden: tuple[NDArray[Any], NDArray[Any]], k: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """List users, items that may be among their top `k`, and the chance that they are. Hides in `scores`."""
-    scores[hidden] = -np.inf
-    least = _kth_largest(scores, k)
-    scores[hidden] = np.nan  # not even tied with -inf
-    user, item = np.divmod(np.flatnonzero(scores >= least[:, None]), scores.shape[1])
-    is_above = scores[user, item] > least[user]
-    n_above = np.bincount(user[is_above], minlength=len(scores))
-    n_tied = np.bincount(user[~is_above], minlength=len(scores))
-    chance = np.minimum((k - n_above) / np.maximum(n_tied, 1), 1.0)
-    return user, item, np.where(is_above, 1.0, chance[user])
+def _top(block: Block, k: int, is_judged: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """List users, candidates and scores: those of the top `k` and all that tie with the last, a few more, best first."""
+    n_seen, n_items = np.diff(block.seen.indptr), block.scores.shape[1]
+    # k + n_seen groups reach this bound, so at least k candidates do, as each seen item can have raised one group only.
+    depth = k + n_seen
+    maxima = np.sort(block.maxima, axis=1)
+    bound = np.take_along_axis(maxima, np.maximum(-depth, -maxima.shape[1])[:, None], axis=1)
+    bound[depth > maxima.shape[1]] = -np.inf
+    reached = np.flatnonzero(block.scores >= bound)
+    user = reached // n_items
+    seen = np.repeat(np.arange(len(n_seen)) * n_items, n_seen) + block.seen.indices
+    reached = reached[is_judged[user] & ~_is_in(reached, seen)]
+    user, item = np.divmod(reached, n_items)
+    score = block.scores[user, item]
+    order = np.lexsort((-score, user))
+    return user[order], item[order], score[order]
 
 
-def _kth_largest(scores: NDArray[Any], k: int) -> NDArray[Any]:
-    """Each row's k-th largest score, or its smallest if it has fewer.
+def _is_in(values: NDArray[Any], ascending: NDArray[Any]) -> NDArray[np.bool_]:
+    if not len(ascending):
+        return np.zeros(len(values), dtype=bool)
+    place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.asarray(ascending[place] == values)
 
-    The k-th largest of the maxima of groups is a lower bound; few scores are above it, so few are sorted.
-    """
-    n_rows, n_items = scores.shape
-    if k >= n_items:
-        return np.asarray(scores.min(axis=1))
-    n_groups = GROUPS_PER_LISTED * k
-    depth = n_items // n_groups
-    if depth < 2:
-        return np.partition(scores, -k, axis=1)[:, -k]
-    maxima = scores[:, : depth * n_groups].reshape(n_rows, depth, n_groups).max(axis=1)
-    bound = np.partition(maxima, -k, axis=1)[:, -k]
-    return np.array([np.partition(row[row >= low], -k)[-k] for row, low in zip(scores, bound, strict=True)])
+
+def _chance_to_be_listed(user: NDArray[Any], score: NDArray[Any], k: int, n_users: int) -> Floats:
+    """Share the places that are left below the higher scores among those that tie."""
+    n_of_user = np.bincount(user, minlength=n_users)
+    last = np.cumsum(n_of_user) - n_of_user + np.minimum(k, n_of_user) - 1
+    least = score[last[user]]
+    n_above = np.bincount(user[score > least], minlength=n_users)
+    n_tied = np.bincount(user[score == least], minlength=n_users)
+    chance = np.minimum((k - n_above) / np.maximum(n_tied, 1), 1.0)[user]
+    return np.select([score > least, score == least], [1.0, chance], 0.0)
