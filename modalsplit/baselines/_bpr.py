@@ -28,9 +28,9 @@ class BPR(GradientRecommender):
         Of Adam.
     decay : bool, default=True
         Whether the learning rate falls to zero, linearly over `max_epochs`.
-    l2 : float, default=1e-3
+    l2 : float, default=0.03
         Weight of the squared norms of the free parameters that a comparison reads.
-    max_epochs : int, default=50
+    max_epochs : int, default=30
         Passes over the interactions.
     batch_size : int, optional
         Interactions a step. By default so many that an epoch has 40 steps, but at most 1024.
@@ -90,8 +90,8 @@ class BPR(GradientRecommender):
         n_negatives: int = 1,
         learning_rate: float = 5e-3,
         decay: bool = True,
-        l2: float = 1e-3,
-        max_epochs: int = 50,
+        l2: float = 0.03,
+        max_epochs: int = 30,
         batch_size: int | None = None,
         random_state: Any = None,
         device: str = "auto",

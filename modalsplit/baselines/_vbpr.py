@@ -27,7 +27,7 @@ class VBPR(GradientRecommender):
         Dimensions that the content is mapped to. By default as many as `n_components`.
     use_id : bool, default=True
         Whether items have free factors and biases.
-    l2_content : float, default=0.0
+    l2_content : float, default=0.01
         Weight of the squared norms of the maps of the content, ``E`` and ``b``.
     split : "auto", int, tuple of int or tuple of str, default="auto"
         Where the fields are among the columns of X: the blocks that its names say (``image__0``, ``text__0``) or
@@ -39,9 +39,9 @@ class VBPR(GradientRecommender):
         Of Adam.
     decay : bool, default=True
         Whether the learning rate falls to zero, linearly over `max_epochs`.
-    l2 : float, default=1e-3
+    l2 : float, default=0.03
         Weight of the squared norms of the free parameters that a comparison reads.
-    max_epochs : int, default=50
+    max_epochs : int, default=30
         Passes over the interactions.
     batch_size : int, optional
         Interactions a step. By default so many that an epoch has 40 steps, but at most 1024.
@@ -110,13 +110,13 @@ class VBPR(GradientRecommender):
         *,
         n_content: int | None = None,
         use_id: bool = True,
-        l2_content: float = 0.0,
+        l2_content: float = 0.01,
         split: FieldSplit = "auto",
         n_negatives: int = 1,
         learning_rate: float = 5e-3,
         decay: bool = True,
-        l2: float = 1e-3,
-        max_epochs: int = 50,
+        l2: float = 0.03,
+        max_epochs: int = 30,
         batch_size: int | None = None,
         random_state: Any = None,
         device: str = "auto",
