@@ -210,7 +210,7 @@ def precision(placed: Placements, k: int) -> Floats:
 
 def hit_rate(placed: Placements, k: int) -> Floats:
     """Chance that at least one held-out item is listed."""
-    tied = _tied_blocks(placed)
+    tied = tied_blocks(placed)
     listed = np.clip(checked_k(k) - tied.above, 0, tied.size)
     missed = np.where(listed > 0, 0.0, 1.0)
     cut = (listed > 0) & (listed < tied.size)
@@ -223,8 +223,8 @@ def hit_rate(placed: Placements, k: int) -> Floats:
 
 def mrr(placed: Placements, k: int) -> Floats:
     """Reciprocal rank of the first held-out item, 0 below rank `k`."""
-    tied = _tied_blocks(placed)
-    first = _TiedBlocks(*(column[tied.n_before == 0] for column in tied))
+    tied = tied_blocks(placed)
+    first = TiedBlocks(*(column[tied.n_before == 0] for column in tied))
     found = np.zeros(len(placed.n_held_out))
     chance = first.n_held_out / first.size  # that the first one stands on this place of its block
     for place in range(1, _last_place(first, checked_k(k)) + 1):
@@ -238,7 +238,7 @@ def mrr(placed: Placements, k: int) -> Floats:
 def average_precision(placed: Placements, k: int, *, ideal: Ideal = "truncated") -> Floats:
     """Sum of the precision at each hit of the top `k`, divided by min(n, k), or by n if untruncated."""
     check_option("ideal", ideal, Ideal)
-    tied = _tied_blocks(placed)
+    tied = tied_blocks(placed)
     total = np.zeros(len(tied.user))
     for place in range(1, _last_place(tied, checked_k(k)) + 1):
         rank = tied.above + place
@@ -282,7 +282,14 @@ def measured(name: str, placed: Placements, k: int, *, ideal: Ideal = "truncated
     -------
     ndarray of shape (n_users,)
         0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the metric is not known.
     """
+    if name not in METRICS:
+        raise ValueError(f"The metric must be one of {list(METRICS)}, but {name!r} was given.")
     options = {"ideal": ideal} if name in WITH_IDEAL else {}
     return settled(METRICS[name](placed, checked_k(k), **options), placed, empty)
 
@@ -342,8 +349,8 @@ def checked_k(k: int) -> int:
     return k
 
 
-class _TiedBlocks(NamedTuple):
-    """Blocks of tied candidates that hold held-out items; `n_before` of the user's rank before them."""
+class TiedBlocks(NamedTuple):
+    """Blocks of tied candidates that hold held-out items; `n_before` of the user's others rank before them."""
 
     user: NDArray[np.intp]
     above: NDArray[np.intp]
@@ -352,7 +359,8 @@ class _TiedBlocks(NamedTuple):
     n_before: NDArray[np.intp]
 
 
-def _tied_blocks(placed: Placements) -> _TiedBlocks:
+def tied_blocks(placed: Placements) -> TiedBlocks:
+    """Group the held-out items that tie, by user and then best first."""
     order = np.lexsort((placed.above, placed.user))
     user, above = placed.user[order], placed.above[order]
     opens = np.ones(len(order), dtype=bool)
@@ -360,10 +368,10 @@ def _tied_blocks(placed: Placements) -> _TiedBlocks:
     first = np.flatnonzero(opens)
     n_inside = np.diff(np.append(first, len(order)))
     n_before = first - (np.cumsum(placed.n_held_out) - placed.n_held_out)[user[first]]
-    return _TiedBlocks(user[first], above[first], placed.tied[order][first], n_inside, n_before)
+    return TiedBlocks(user[first], above[first], placed.tied[order][first], n_inside, n_before)
 
 
-def _last_place(tied: _TiedBlocks, k: int) -> int:
+def _last_place(tied: TiedBlocks, k: int) -> int:
     """How far down their blocks held-out items may be listed."""
     return int(np.minimum(tied.size, k - tied.above).max(initial=0))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
-from modalsplit.evaluate._metrics import Ideal, checked_k, discounts, ideal_dcg
+from modalsplit.evaluate._metrics import Ideal, checked_k, discounts, ideal_dcg, tied_blocks
 from modalsplit.evaluate._placements import Floats, Placements
 
 Rule = Literal["added", "total"]
@@ -50,12 +50,13 @@ class SampledNegatives:
     Notes
     -----
     The correction takes numbers of candidates for alike among users (their medians) and is exact where all
-    items were drawn. It counts the negatives above each held-out item, and knows how many held-out ones are.
+    items were drawn. It counts the negatives above each held-out item, and knows how many held-out ones are; held-out items
+    that tie with each other and with negatives are taken in any order, not in all.
 
     References
     ----------
-    W. Krichene and S. Rendle, "On sampled metrics for item recommendation", KDD 2020, Sec. 5, with the
-    hypergeometric distribution in place of the binomial, as there is no replacement here.
+    W. Krichene and S. Rendle, "On sampled metrics for item recommendation", KDD 2020: the estimator
+    that trades bias for variance, with the hypergeometric distribution in place of the binomial, as there is no replacement here.
 
     Examples
     --------
@@ -171,16 +172,11 @@ def _estimated_weights(
 
 def _negatives_above(placed: Placements) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Held-out items above each held-out item (any order among ties), negatives above it, negatives tied with it."""
-    order = np.lexsort((placed.above, placed.user))
-    user, above = placed.user[order], placed.above[order]
-    place = np.arange(len(order)) - (np.cumsum(placed.n_held_out) - placed.n_held_out)[user]
-    opens = np.ones(len(order), dtype=bool)
-    opens[1:] = (user[1:] != user[:-1]) | (above[1:] != above[:-1])
-    first = np.flatnonzero(opens)
-    group = np.cumsum(opens) - 1
-    n_inside = np.diff(np.append(first, len(order)))
+    tied, order = tied_blocks(placed), np.lexsort((placed.above, placed.user))
+    first = np.cumsum(placed.n_held_out) - placed.n_held_out
     found = np.empty((3, len(order)), dtype=np.intp)
-    found[:, order] = place, above - place[first][group], placed.tied[order] - n_inside[group]
+    found[0, order] = np.arange(len(order)) - first[placed.user[order]]
+    found[1:, order] = np.repeat([tied.above - tied.n_before, tied.size - tied.n_held_out], tied.n_held_out, axis=1)
     return found[0], found[1], found[2]
 
 
@@ -193,7 +189,7 @@ def _shifted(weights: Floats, own: NDArray[np.intp], negatives: NDArray[np.intp]
 def _least_squares(n: int, m: int, known: Floats, variance_weight: float) -> Floats:
     """Weights of 0 ... m sampled negatives above, which estimate those of 0 ... n negatives above.
 
-    Minimises the sum over the true counts of squared bias + `variance_weight` x variance (KDD 2020, Sec. 5).
+    Minimises the sum over the true counts of squared bias + `variance_weight` x variance.
     """
     normal, total, right = np.zeros((m + 1, m + 1)), np.zeros(m + 1), np.zeros((m + 1, known.shape[1]))
     for start in range(0, n + 1, RANKS_AT_ONCE):

@@ -2,9 +2,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 from modalsplit.evaluate import SampledNegatives, evaluate
+from modalsplit.evaluate._sampling import _least_squares
 
 N_ITEMS = 400
 
@@ -106,11 +107,7 @@ def test_the_correction_is_exact_when_all_items_are_drawn(model, levels):
 
 
 def test_the_least_squares_weights_are_those_of_the_paper():
-    """KDD 2020, Sec. 5: no other weights have a smaller sum of squared bias + gamma x variance."""
-    from scipy import stats
-
-    from modalsplit.evaluate._sampling import _least_squares
-
+    """KDD 2020: no other weights have a smaller sum of squared bias + gamma x variance."""
     n, m, gamma = 60, 12, 0.1
     known = (np.arange(n + 1) < 5).astype(float)[:, None]
     chance = np.array([[stats.hypergeom.pmf(x, n, above, m) for x in range(m + 1)] for above in range(n + 1)])

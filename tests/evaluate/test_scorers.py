@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modalsplit import Interactions
-from modalsplit.evaluate import ndcg_at, ndcg_at_k, recall_at, recall_at_k, warm_start_folds
+from modalsplit.evaluate import RankingScorer, evaluate, ndcg_at, ndcg_at_k, recall_at, recall_at_k, warm_start_folds
 
 
 class Taste(BaseEstimator):
@@ -129,3 +129,13 @@ def test_nothing_to_find_is_an_error(liked):
     X, Y = liked
     with pytest.raises(ValueError, match="y holds no interactions"):
         ndcg_at(5)(Taste().fit(X, Y), X, np.zeros(Y.shape))
+
+
+@pytest.mark.parametrize("metric", ["recall_capped", "precision", "hit_rate", "mrr", "map"])
+def test_a_scorer_of_any_metric_can_be_made(liked, metric):
+    X, Y = liked
+    model = Taste(1).fit(X, Y)
+    expected = evaluate(model.decision_function(X), Y, k=5, metrics=[metric]).per_user.mean().item()
+    assert RankingScorer(metric, 5, exclude_seen=False)(model, X, Y) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="but 'auc' was given"):
+        RankingScorer("auc", 5, exclude_seen=False)(model, X, Y)
