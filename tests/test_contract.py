@@ -6,7 +6,20 @@ from featurize.checks import featurizer_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from modalsplit import AttentiveBPR, DisentangledModalityEncoder
-from modalsplit.baselines import EASE, ContentKNN, Popularity, PopularityOfNeighbours
+from modalsplit.baselines import (
+    ALS,
+    BPR,
+    EASE,
+    MMGCN,
+    NFM,
+    VBPR,
+    VECF,
+    ContentKNN,
+    CorrAE,
+    NeuMF,
+    Popularity,
+    PopularityOfNeighbours,
+)
 from modalsplit.testing import check_encoder, check_recommender, stricter_checks
 
 # The checks fit plain matrices of a few random rows, and these warnings are what the encoder should say then.
@@ -27,6 +40,8 @@ ENCODERS = [
     DisentangledModalityEncoder(objective="paper", max_epochs=2),
     DisentangledModalityEncoder(objective="official", max_epochs=2, missing="nan"),
     DisentangledModalityEncoder(objective="stable", extractor="mlp", max_epochs=2),
+    CorrAE(max_epochs=2),
+    CorrAE(split=1, variant="full", max_epochs=2),
 ]
 RECOMMENDERS = [
     AttentiveBPR(),
@@ -36,6 +51,15 @@ RECOMMENDERS = [
     PopularityOfNeighbours(),
     EASE(),
     ContentKNN(),
+    ALS(),
+    BPR(max_epochs=2),
+    VBPR(max_epochs=2),
+    VBPR(use_id=False, max_epochs=2),
+    NFM(max_epochs=2),
+    NeuMF(max_epochs=2),
+    MMGCN(max_epochs=2),
+    MMGCN(combine="sum", train_ids=False, max_epochs=2),
+    VECF(max_epochs=2),
 ]
 ESTIMATORS = [*ENCODERS, *RECOMMENDERS]
 

@@ -16,15 +16,17 @@ from modalsplit.baselines._fields import Fields
 from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import evaluate, hold_out_items
 
+# Large steps: quick, and enough for this data.
+QUICK = {"learning_rate": 0.02, "batch_size": 256}
 CONTENT_MODELS = [
-    VBPR(16, max_epochs=30),
-    VBPR(16, use_id=False, max_epochs=30),
-    NFM(16),
-    NeuMF(16, learning_rate=5e-3),
-    MMGCN(16, max_epochs=30),
-    VECF(16, n_regions=4),
+    VBPR(16, **QUICK),
+    VBPR(16, use_id=False, l2=1e-3, l2_content=0.0, **QUICK),
+    NFM(16, **QUICK),
+    NeuMF(16, **QUICK),
+    MMGCN(16, **QUICK),
+    VECF(16, n_regions=4, **QUICK),
 ]
-MODELS = [BPR(16, max_epochs=30), ALS(16), *CONTENT_MODELS]
+MODELS = [BPR(16, **QUICK), ALS(16), *CONTENT_MODELS]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_tastes_are_learned(shop, model):
 
 
 # Without neighbours, or as a product with the mean item, content says little: MMGCN and VECF's product are left out.
-@pytest.mark.parametrize("model", [*CONTENT_MODELS[:4], VECF(16, n_regions=4, merge="add")], ids=repr)
+@pytest.mark.parametrize("model", [*CONTENT_MODELS[:4], VECF(16, n_regions=4, merge="add", **QUICK)], ids=repr)
 def test_new_items_are_ranked_by_their_content(shop, model):
     X, train, test = shop
     Y = train + test
@@ -93,7 +95,7 @@ def test_bpr_ranks_as_well_as_implicits(shop):
         )
         model.fit(sparse.csr_matrix(train.T), show_progress=False)
     theirs._score_users = lambda users: model.user_factors[users] @ model.item_factors.T
-    ours = ndcg(BPR(16, max_epochs=30, random_state=0), X, train, test)
+    ours = ndcg(BPR(16, random_state=0, **QUICK), X, train, test)
     assert ours > 0.95 * evaluate(theirs, test).per_user["ndcg@10"].mean()
 
 
@@ -202,11 +204,9 @@ def test_vecf_learns_to_write_from_training_reviews_only(shop):
     X, train, test = shop
     secret = reviews_of(X, test).assign(text="secret")
     reviews = pd.concat([reviews_of(X, train), secret], ignore_index=True)
-    model = VECF(8, n_regions=4, review_weight=1.0, max_words=4, max_epochs=6, random_state=0).fit(
-        X, train, reviews=reviews
-    )
+    model = VECF(8, n_regions=4, review_weight=1.0, max_words=4, random_state=0, **QUICK).fit(X, train, reviews=reviews)
     assert set(model.vocabulary_) == {"really", "indeed", "red", "blue", "green", "grey"}
-    without = VECF(8, n_regions=4, max_epochs=6, random_state=0).fit(X, train)
+    without = VECF(8, n_regions=4, random_state=0, **QUICK).fit(X, train)
     assert without.writer_ is None
     # Three words, of which only the kind has to be guessed: log 4 at the start of knowledge, little at its end.
     written = model.history_[-1]["loss"] - without.history_[-1]["loss"]
@@ -281,7 +281,7 @@ def test_pair_and_stacked_input_give_the_same_codes(pair):
 
 
 def test_codes_feed_a_recommender(shop):
-    steps = [("codes", CorrAE(8, max_epochs=60, random_state=0)), ("rank", VBPR(16, max_epochs=30, random_state=0))]
+    steps = [("codes", CorrAE(8, max_epochs=60, random_state=0)), ("rank", VBPR(16, random_state=0, **QUICK))]
     pipeline = Pipeline(steps).set_output(transform="pandas")
     X, train, test = shop
     pipeline.fit(X, train)
