@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse, stats
 
 from modalsplit.evaluate import SampledNegatives, evaluate
-from modalsplit.evaluate._sampling import _least_squares
+from modalsplit.evaluate._sampling import _hypergeometric, _least_squares
 
 N_ITEMS = 400
 
@@ -119,6 +119,13 @@ def test_the_least_squares_weights_are_those_of_the_paper():
     best = _least_squares(n, m, known, gamma)[:, 0]
     rng = np.random.default_rng(0)
     assert all(loss(best + 0.01 * rng.standard_normal(m + 1)) > loss(best) for _ in range(100))
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 12), (60, 60), (23000, 1000)])
+def test_the_model_of_sampling_is_hypergeometric(n, m):
+    above = np.array([0, 1, 7, n // 2, n - 1, n])
+    expected = stats.hypergeom.pmf(np.arange(m + 1), n, above[:, None], m)
+    np.testing.assert_allclose(_hypergeometric(above, n, m), expected, atol=1e-9)
 
 
 def test_nobody_with_held_out_items_is_no_error():
