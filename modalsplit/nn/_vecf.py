@@ -94,26 +94,23 @@ class RegionAttention(PairScorer):
         """Put the embedding, the bias, and what each region is compared by and consists of side by side."""
         regions = content.reshape(len(content), self.n_regions, self.n_channels)
         shown = self.attend_region(regions)
-        state = torch.cat([relu(shown), relu(-shown), self.picture(regions)], dim=2)
-        return torch.cat([*free, state.flatten(1)], dim=1)
+        compared = torch.cat([relu(shown), relu(-shown)], dim=2)
+        return torch.cat([*free, compared.flatten(1), self.picture(regions).flatten(1)], dim=1)
 
     def attention(self, users: Float[Tensor, "B U"], items: Float[Tensor, "C N V"]) -> Float[Tensor, "B N K"]:
         """Say how much attention each region gets: 0 to 1, and 1 in total."""
-        shown = self._regions(items)[..., : 2 * self.n_attention]
-        own = "b" if shown.ndim == 4 else ""
-        logits = torch.einsum(f"bh,{own}nkh->bnk", users[:, self.n_user :], shown)
-        return logits.softmax(dim=2)
+        return self._attention(users, self._split(items)[2])
 
     def pictures(self, users: Float[Tensor, "B U"], items: Float[Tensor, "C N V"]) -> Float[Tensor, "B N D"]:
         """Sum the regions, mapped, by the attention that they get."""
-        seen = self._regions(items)[..., 2 * self.n_attention :]
-        own = "b" if seen.ndim == 4 else ""
-        return torch.einsum(f"bnk,{own}nkd->bnd", self.attention(users, items), seen)
+        _, _, compared, seen = self._split(items)
+        return self._pictures(self._attention(users, compared), seen)
 
     def score(self, users: Float[Tensor, "B U"], items: Float[Tensor, "C N V"]) -> Float[Tensor, "B N"]:
         """Score items for users."""
-        taste, own, bias = users[:, None, : self.n_user], items[..., : self.n_components], items[..., self.n_components]
-        picture = self.pictures(users, items)
+        taste = users[:, None, : self.n_user]
+        own, bias, compared, seen = self._split(items)
+        picture = self._pictures(self._attention(users, compared), seen)
         if self.merge == "product":
             merged = own * picture
         elif self.merge == "add":
@@ -121,16 +118,29 @@ class RegionAttention(PairScorer):
         else:
             merged = torch.cat([own.expand_as(picture), picture], dim=2)
         if self.first is None or self.rest is None:
-            return (taste * merged).sum(dim=2) + bias
+            return (taste * merged).sum(dim=2) + bias[..., 0]
         pairs = torch.cat([taste.expand(-1, merged.shape[1], -1), merged], dim=2)
         out: Tensor = self.rest(self.first(pairs))[..., 0]
-        return out + bias
+        return out + bias[..., 0]
 
-    def _regions(self, items: Float[Tensor, "C N V"]) -> Float[Tensor, "*own N K S"]:
-        """Cut out the regions, without the first dimension where all users have the same items."""
-        n_numbers = 2 * self.n_attention + self.n_components
-        regions = items[..., self.n_components + 1 :].reshape(*items.shape[:2], self.n_regions, n_numbers)
-        return regions[0] if len(items) == 1 else regions
+    def _split(self, items: Float[Tensor, "C N V"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cut vectors into embedding, bias, and what each region is compared by and consists of.
+
+        The last two have no first dimension where all users have the same items.
+        """
+        widths = [self.n_components, 1, self.n_regions * 2 * self.n_attention, self.n_regions * self.n_components]
+        own, bias, compared, seen = torch.split(items, widths, dim=2)
+        compared = compared.reshape(*compared.shape[:2], self.n_regions, 2 * self.n_attention)
+        seen = seen.reshape(*seen.shape[:2], self.n_regions, self.n_components)
+        return (own, bias, compared[0], seen[0]) if len(items) == 1 else (own, bias, compared, seen)
+
+    def _attention(self, users: Float[Tensor, "B U"], compared: Float[Tensor, "*own N K H"]) -> Float[Tensor, "B N K"]:
+        own = "b" if compared.ndim == 4 else ""
+        return torch.einsum(f"bh,{own}nkh->bnk", users[:, self.n_user :], compared).softmax(dim=2)
+
+    def _pictures(self, attention: Float[Tensor, "B N K"], seen: Float[Tensor, "*own N K D"]) -> Float[Tensor, "B N D"]:
+        own = "b" if seen.ndim == 4 else ""
+        return torch.einsum(f"bnk,{own}nkd->bnd", attention, seen)
 
 
 class ReviewWriter(nn.Module):
