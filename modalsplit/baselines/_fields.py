@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,11 @@ from modalsplit.blocks import block_columns
 from modalsplit.modalities import stacked_columns
 
 Floats = NDArray[np.floating[Any]]
-Unit = Literal["row", "column"]
 FieldSplit = str | int | Sequence[int] | Sequence[str]
 
 
 class Fields:
-    """Cut content into fields, centre them, and bring each to one size.
+    """Cut content into fields, centre them, and divide each by the root mean square of its rows.
 
     One number a field: the relative size of its columns says what matters in it. Without this, a picture of
     4,096 activations would outweigh a text, and the free embeddings of both sides.
@@ -30,8 +29,6 @@ class Fields:
         Names of the columns; empty if they have none.
     split : "auto", int, sequence of int or sequence of str
         Where the fields are. ``"auto"``: the blocks that the names say, or all columns.
-    unit : {"row", "column"}
-        What has a mean square of 1 afterwards: the norm of a field's rows, or its values.
 
     Attributes
     ----------
@@ -39,7 +36,7 @@ class Fields:
         Columns of each field.
     """
 
-    def __init__(self, X: Floats, names: Sequence[str], split: FieldSplit, unit: Unit) -> None:
+    def __init__(self, X: Floats, names: Sequence[str], split: FieldSplit) -> None:
         every = np.arange(X.shape[1])
         named = list(block_columns(names).values()) if len(names) else []
         found = (named or [slice(None)]) if split == "auto" else stacked_columns(split, names, X.shape[1])
@@ -47,7 +44,7 @@ class Fields:
         self.widths = [len(columns) for columns in self._columns]
         self._centres = [_mean(X[:, columns]) for columns in self._columns]
         self._sizes = [1.0] * len(self.widths)
-        self._sizes = [_size(field, unit) for field in self._cut(X)]
+        self._sizes = [_size(field) for field in self._cut(X)]
 
     def transform(self, X: Floats) -> NDArray[np.float32]:
         """Put the fields side by side.
@@ -79,6 +76,5 @@ def _mean(field: Floats) -> Floats:
     return mean
 
 
-def _size(field: Floats, unit: Unit) -> float:
-    squares = np.square(field)
-    return float(np.sqrt(squares.sum(axis=1).mean() if unit == "row" else squares.mean())) or 1.0
+def _size(field: Floats) -> float:
+    return float(np.sqrt(np.square(field).sum(axis=1).mean())) or 1.0

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
-from modalsplit.baselines._fields import Fields, FieldSplit, Unit
+from modalsplit.baselines._fields import Fields, FieldSplit
 from modalsplit.modalities import column_names
 from modalsplit.nn import PairScorer, pairwise_loss, pointwise_loss
 from modalsplit.recommend import Recommender
@@ -31,6 +31,34 @@ WEIGHT = Interval(Real, 0, None, closed="left")
 SPLIT = [StrOptions({"auto"}), POSITIVE, tuple, list]
 Loss = Literal["bpr", "logistic"]
 LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {"bpr": pairwise_loss, "logistic": pointwise_loss}
+
+
+def check_units(hidden_units: Sequence[int], fewest: int) -> tuple[int, ...]:
+    """Check the sizes of hidden layers.
+
+    Parameters
+    ----------
+    hidden_units : sequence of int
+        Units of each layer.
+    fewest : int
+        Layers that are needed.
+
+    Returns
+    -------
+    tuple of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer layers, or a size is not a positive integer.
+    """
+    units = tuple(hidden_units)
+    if len(units) < fewest or not all(isinstance(n, Integral) and n > 0 for n in units):
+        raise ValueError(
+            f"hidden_units={hidden_units!r} must hold a positive integer for each hidden layer, and {fewest} at least."
+        )
+    return units
 
 
 class GradientRecommender(CallbackSupportMixin, Recommender):
@@ -51,7 +79,6 @@ class GradientRecommender(CallbackSupportMixin, Recommender):
 
     split: FieldSplit = "auto"
     loss: Loss = "bpr"
-    _content_unit: Unit = "row"
     _steps_an_epoch = 40
     _largest_batch = 1024  # by default
 
@@ -134,7 +161,7 @@ class GradientRecommender(CallbackSupportMixin, Recommender):
     def _fit(self, X: Any, y: Any, item_ids: ArrayLike | None) -> Self:
         self._validate_params()
         features = self._remember(X, y, item_ids)
-        self._fields = Fields(features, column_names(X), self.split, self._content_unit)
+        self._fields = Fields(features, column_names(X), self.split)
         by_user = sparse.csr_array(self.interactions_.T)
         self.trained_ = _items_to_train(by_user)
         content = self._fields.transform(features)

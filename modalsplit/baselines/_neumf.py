@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modalsplit._sklearn import StrOptions
 from modalsplit.baselines._fields import FieldSplit
-from modalsplit.baselines._gradient import SPLIT, GradientRecommender, Loss
+from modalsplit.baselines._gradient import SPLIT, GradientRecommender, Loss, check_units
 from modalsplit.nn import NeuMF as NeuMFModule
 from modalsplit.nn import PairScorer
 from modalsplit.recommend._negatives import TakenItems
@@ -135,5 +135,5 @@ class NeuMF(GradientRecommender):
         )
 
     def _make_module(self, content: Tensor, widths: Sequence[int], taken: TakenItems) -> PairScorer:
-        hidden_units, both = tuple(self.hidden_units), self.content_in == "both"
+        hidden_units, both = check_units(self.hidden_units, 1), self.content_in == "both"
         return NeuMFModule(self.n_users_, content, widths, self.n_components, hidden_units, both, spread=0.1)

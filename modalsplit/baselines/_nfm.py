@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modalsplit._sklearn import StrOptions
 from modalsplit.baselines._fields import FieldSplit
-from modalsplit.baselines._gradient import SPLIT, GradientRecommender, Loss
+from modalsplit.baselines._gradient import SPLIT, GradientRecommender, Loss, check_units
 from modalsplit.nn import NeuralFM, PairScorer
 from modalsplit.recommend._negatives import TakenItems
 
@@ -136,12 +136,10 @@ class NFM(GradientRecommender):
         )
 
     def _make_module(self, content: Tensor, widths: Sequence[int], taken: TakenItems) -> PairScorer:
-        return NeuralFM(
-            self.n_users_,
-            content,
-            widths,
-            self.n_components,
-            tuple(self.hidden_units),
-            (self.dropout[0], self.dropout[1]),
-            spread=0.1,
-        )
+        units, dropout = check_units(self.hidden_units, 0), tuple(self.dropout)
+        if len(dropout) != 2 or not all(0 <= share < 1 for share in dropout):
+            raise ValueError(
+                f"dropout={self.dropout!r} must hold two shares, 0 or more and less than 1: of the pooled products, and "
+                "of each hidden layer."
+            )
+        return NeuralFM(self.n_users_, content, widths, self.n_components, units, dropout, spread=0.1)
