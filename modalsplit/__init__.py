@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from modalsplit import baselines, datasets, evaluate, plotting, testing
     from modalsplit.diagnosis import Diagnosis, Finding, diagnose
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
-    from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
+    from modalsplit.featurize import (
+        GloveFeaturizer,
+        ImageFeaturizer,
+        SentenceTransformerFeaturizer,
+        TfidfFeaturizer,
+        TorchvisionFeaturizer,
+        VGG19Featurizer,
+    )
     from modalsplit.interactions import Interactions
     from modalsplit.pipeline import make_pamd_pipeline
     from modalsplit.recommend import AttentiveBPR, Recommender
@@ -28,7 +35,9 @@ _HOME = {
     "ModalityEmbeddings": "modalsplit.encoder",
     "ModalityParts": "modalsplit.encoder",
     "Recommender": "modalsplit.recommend",
+    "SentenceTransformerFeaturizer": "modalsplit.featurize",
     "TfidfFeaturizer": "modalsplit.featurize",
+    "TorchvisionFeaturizer": "modalsplit.featurize",
     "VGG19Featurizer": "modalsplit.featurize",
     "diagnose": "modalsplit.diagnosis",
     "make_pamd_pipeline": "modalsplit.pipeline",
@@ -46,7 +55,9 @@ __all__ = [
     "ModalityEmbeddings",
     "ModalityParts",
     "Recommender",
+    "SentenceTransformerFeaturizer",
     "TfidfFeaturizer",
+    "TorchvisionFeaturizer",
     "VGG19Featurizer",
     "baselines",
     "datasets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, Self
@@ -101,6 +102,109 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, but it is {value!r}.")
 
 
+class BadItemError(ValueError):
+    """An item that no features can be made of.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong with it; no full stop.
+    mend : str
+        What its owner can do: a sentence.
+    is_missing : bool, default=False
+        There is no item at all. That is usual in a catalogue, so it is noted but not warned of.
+    """
+
+    def __init__(self, reason: str, mend: str, *, is_missing: bool = False) -> None:
+        super().__init__(reason, mend)
+        self.reason = reason
+        self.mend = mend
+        self.is_missing = is_missing
+
+    def __str__(self) -> str:
+        return f"{self.reason}. {self.mend}"
+
+
+class Failure(NamedTuple):
+    """Why a row is NaN.
+
+    Attributes
+    ----------
+    id : object
+        The item: its index label, or its row number where there is no index.
+    reason : str
+        What is wrong with it.
+    mend : str
+        What can be done about it.
+    """
+
+    id: Any
+    reason: str
+    mend: str
+
+
+class Quarantine:
+    """The items of one column that no features could be made of.
+
+    Parameters
+    ----------
+    labels : sequence of length n_items
+        What to call the items.
+    noun : str
+        What they are: "picture" or "text".
+    on_error : {"nan", "raise"}
+        Whether to collect bad items or to stop at the first.
+    """
+
+    def __init__(self, labels: Sequence[Any], noun: str, on_error: str) -> None:
+        self._labels = labels
+        self._noun = noun
+        self._on_error = on_error
+        self._bad: dict[int, BadItemError] = {}
+
+    def add(self, row: int, error: BadItemError) -> None:
+        """Set an item aside.
+
+        Parameters
+        ----------
+        row : int
+            Its row.
+        error : BadItemError
+            What is wrong with it.
+
+        Raises
+        ------
+        ValueError
+            With ``on_error="raise"``.
+        """
+        if self._on_error == "raise":
+            raise ValueError(
+                f"{self._noun.capitalize()} {self._labels[row]!r} cannot be used: {error} "
+                'With on_error="nan" it becomes a row of NaN.'
+            ) from error
+        self._bad[row] = error
+
+    def failures(self) -> list[Failure]:
+        """List the items that were set aside.
+
+        Returns
+        -------
+        list of Failure
+            In the order of the rows.
+        """
+        return [Failure(self._labels[row], self._bad[row].reason, self._bad[row].mend) for row in sorted(self._bad)]
+
+    def warn(self) -> None:
+        """Warn once of all bad items; those that are only missing do not count."""
+        rows = [row for row in sorted(self._bad) if not self._bad[row].is_missing]
+        if rows:
+            warnings.warn(
+                f"{len(rows)} of {len(self._labels)} {self._noun}s cannot be used; their rows are NaN, like missing "
+                f"ones. The first is {self._labels[rows[0]]!r}: {self._bad[rows[0]]} failed_ lists them all.",
+                stacklevel=4,
+            )
+
+
 class ItemFeaturizer(TransformerMixin, BaseEstimator):
     """One column of raw items in, one block of numbers out; a missing item is a row of NaN.
 
@@ -109,7 +213,10 @@ class ItemFeaturizer(TransformerMixin, BaseEstimator):
     """
 
     _loaded_from: tuple[str, ...]
+    _noun: str
     _held: tuple[list[Any], Any] | None = None
+    on_error: str
+    failed_: list[Failure]
 
     def _load(self) -> Any:
         raise NotImplementedError
@@ -117,6 +224,9 @@ class ItemFeaturizer(TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self) -> int:
         raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        check_choice("on_error", self.on_error, ("nan", "raise"))
 
     def _resource(self) -> Any:
         key = [getattr(self, name) for name in self._loaded_from]
@@ -127,9 +237,11 @@ class ItemFeaturizer(TransformerMixin, BaseEstimator):
     def _forget(self) -> None:
         self._held = None
 
-    def _rows_of(self, X: Any, features: NDArray[np.float32]) -> Any:
-        """Put `features` into the container of ``set_output``; scikit-learn 1.6 forgets a Series' index."""
-        original = X.to_frame() if hasattr(X, "to_frame") else X
+    def _finish(self, X: Any, features: NDArray[np.float32], quarantine: Quarantine) -> Any:
+        """Say what failed, and put `features` into the container of ``set_output``."""
+        self.failed_ = quarantine.failures()
+        quarantine.warn()
+        original = X.to_frame() if hasattr(X, "to_frame") else X  # scikit-learn 1.6 forgets a Series' index
         return wrap_output(self, features, list(self.get_feature_names_out()), original)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,23 +6,26 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from typing import Any, Self
+from os import PathLike
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from modalsplit.featurize._base import Column, ItemFeaturizer, check_choice, is_missing, read_column
+from modalsplit.featurize._base import BadItemError, ItemFeaturizer, Quarantine, check_choice, read_column
+from modalsplit.featurize._texts import read_texts
 from modalsplit.featurize._vectors import WordVectors, load_vectors
 
 _MOST_WORDS = 20
-_POOLINGS = ("concat", "mean", "sif")
+_POOLINGS = ("concat", "mean", "tfidf", "sif")
+_UNKNOWN_LISTED = 20
 
 _TOKEN = re.compile(
     r"""
     (?:[^\W\d_]\.){2,}                                        # u.s.
-  | \d+(?:[.,:]\d+)*(?![\w-])                                 # 1,000.50 and 10:30
+  | \d+(?:[.,:]\d+){0,9}(?![\w-])                             # 1,000.50 and 10:30; bounded, or "1,1,1,...,1a" is slow
   | n't\b | '(?:s|re|ve|ll|d|m)\b                             # what Treebank cuts off: is n't, it 's
   | [^\W\d_]+?(?=n't\b)
   | \w+(?:-\w+|'(?!(?:s|re|ve|ll|d|m)\b)\w+)*                 # spider-man, o'brien, 20th
@@ -75,6 +78,27 @@ def known_words(token: str, vocabulary: Container[str]) -> list[str]:
     return [piece for piece in _PIECE.findall(token) if piece in vocabulary]
 
 
+class Coverage(NamedTuple):
+    """How much of the texts in `fit` the word vectors cover.
+
+    Attributes
+    ----------
+    tokens : float
+        Share of the tokens that have a vector, 0 to 1; higher is better. The other two are shares alike.
+    words : float
+        Share of the different tokens.
+    texts : float
+        Share of the texts with one known word at least.
+    unknown : list of (str, int)
+        The most frequent tokens without a vector and how often they come.
+    """
+
+    tokens: float
+    words: float
+    texts: float
+    unknown: list[tuple[str, int]]
+
+
 class GloveFeaturizer(ItemFeaturizer):
     """Texts -> their words' GloVe vectors: the textual features of PAMD.
 
@@ -85,10 +109,11 @@ class GloveFeaturizer(ItemFeaturizer):
         file that ``KeyedVectors.save`` wrote (a pickle: open only files you trust), or the vectors
         themselves. None downloads ``glove-wiki-gigaword-300`` by gensim (376 MB, once). Vectors
         from a file are not pickled but read again on first use; given vectors are pickled.
-    pooling : {"concat", "mean", "sif"}, default="concat"
+    pooling : {"concat", "mean", "tfidf", "sif"}, default="concat"
         ``"concat"`` puts the vectors of the first `n_words` known words one after another, then zeros, as
-        the paper does. ``"mean"`` averages all known words. ``"sif"`` averages them with weights that are
-        smaller for frequent words, then removes the direction that all texts share.
+        the paper does. ``"mean"`` averages all known words. ``"tfidf"`` weighs each by its inverse document
+        frequency in `fit`, ``ln((1 + n) / (1 + df)) + 1`` as scikit-learn does. ``"sif"`` averages them with
+        weights that are smaller for frequent words, then removes the direction that all texts share.
     n_words : int, default=None
         How many words ``"concat"`` takes. None takes as many as 95 % of the texts in `fit` have, at most
         20.
@@ -96,17 +121,31 @@ class GloveFeaturizer(ItemFeaturizer):
         The ``a`` in SIF's word weight ``a / (a + p)``, where ``p`` is the word's share of all words in `fit`.
     sif_components : int, default=1
         How many principal directions of the texts in `fit` SIF removes; 0 removes none.
+    cache_dir : str or Path, default=None
+        Where to keep the vectors of a text file in a form that loads at once, by the content of the file. The
+        rows are not kept: to look them up would take longer than to compute them.
+    on_error : {"nan", "raise"}, default="nan"
+        What to do with an item that is missing, no text or without any known word: leave its row NaN, list it
+        in `failed_` and warn once of those that are not just missing; or raise.
 
     Attributes
     ----------
-    coverage_ : float
-        Share of the tokens in `fit` that have a vector, 0 to 1; higher is better.
+    failed_ : list of Failure
+        Why rows of the last `transform` are NaN: ``id`` (index label, or row number without an index), ``reason``
+        and ``mend``.
+    coverage_ : Coverage
+        How much of the texts in `fit` the vectors cover: shares of ``tokens``, ``words`` and ``texts``, and the
+        most frequent ``unknown`` tokens.
     n_dimensions_ : int
         Length of a word vector.
     n_words_ : int
         How many words ``"concat"`` takes; only for that pooling.
     word_shares_ : dict of str to float
         ``p`` of each word in `fit`; only for SIF.
+    word_weights_ : dict of str to float
+        The inverse document frequency of each word in `fit`; only for TF-IDF.
+    unseen_weight_ : float
+        That of all other words; only for TF-IDF.
     components_ : ndarray of shape (sif_components, n_dimensions)
         The directions that SIF removes; only for SIF.
 
@@ -117,7 +156,7 @@ class GloveFeaturizer(ItemFeaturizer):
     Notes
     -----
     Stability: stable. Words without a vector are skipped. A text without any known word is
-    absent, like None, NaN and the empty text: its row is NaN.
+    absent, like None, NaN and the empty text: its row is NaN. Bytes are read as UTF-8.
 
     References
     ----------
@@ -136,7 +175,8 @@ class GloveFeaturizer(ItemFeaturizer):
            [nan, nan, nan, nan]], dtype=float32)
     """
 
-    _loaded_from = ("vectors",)
+    _noun = "text"
+    _loaded_from = ("vectors", "cache_dir")
 
     def __init__(
         self,
@@ -146,12 +186,16 @@ class GloveFeaturizer(ItemFeaturizer):
         n_words: int | None = None,
         sif_smoothing: float = 1e-3,
         sif_components: int = 1,
+        cache_dir: str | PathLike[str] | None = None,
+        on_error: str = "nan",
     ) -> None:
         self.vectors = vectors
         self.pooling = pooling
         self.n_words = n_words
         self.sif_smoothing = sif_smoothing
         self.sif_components = sif_components
+        self.cache_dir = cache_dir
+        self.on_error = on_error
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Load the vectors; learn `n_words_` or SIF's weights, and how many tokens are known.
@@ -177,21 +221,25 @@ class GloveFeaturizer(ItemFeaturizer):
         column = read_column(X)
         self._forget()
         vectors = self._resource()
-        lookups = _lookups(column, vectors.rows)
-        found = [bool(words) for tokens in lookups for words in tokens]
-        if not any(found):
+        texts = read_texts(column, Quarantine(column.labels, self._noun, self.on_error))
+        lookups = [_lookup(text, vectors.rows) for text in texts.values()]
+        documents = [words for lookup in lookups if (words := _flat(lookup))]
+        if not documents:
             raise ValueError(
                 f"None of the {len(column.items)} texts has a word that is in the vectors. Check that X is "
                 "the column of texts and that the vectors are of its language and lower case."
             )
-        self.coverage_ = sum(found) / len(found)
+        self.coverage_ = _coverage(lookups, len(documents))
         self.n_dimensions_ = vectors.matrix.shape[1]
-        documents = [words for tokens in lookups if (words := _flat(tokens))]
         if self.pooling == "concat":
             usual = int(np.ceil(np.percentile([len(words) for words in documents], 95)))
             self.n_words_ = min(usual, _MOST_WORDS) if self.n_words is None else self.n_words
         elif self.pooling == "sif":
             self._fit_sif(documents, vectors)
+        elif self.pooling == "tfidf":
+            counts = Counter(word for words in documents for word in set(words))
+            self.word_weights_ = {word: _idf(len(documents), count) for word, count in counts.items()}
+            self.unseen_weight_ = _idf(len(documents), 0)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -210,11 +258,11 @@ class GloveFeaturizer(ItemFeaturizer):
 
         Raises
         ------
-        TypeError
-            If an item is no text.
         ValueError
-            If the vectors are not those of `fit`, or hold NaN.
+            If the vectors are not those of `fit`, or hold NaN; with ``on_error="raise"``, if an item is missing,
+            no text or without any known word.
         """
+        self._check_parameters()
         check_is_fitted(self)
         column = read_column(X)
         vectors = self._resource()
@@ -223,15 +271,20 @@ class GloveFeaturizer(ItemFeaturizer):
                 f"The vectors have {vectors.matrix.shape[1]} dimensions now, but had {self.n_dimensions_} in "
                 "fit. Fit again, or bring back the vectors of fit."
             )
+        quarantine = Quarantine(column.labels, self._noun, self.on_error)
         pooled = np.full((len(column.items), self._n_features_out), np.nan, dtype=np.float32)
-        for row, tokens in enumerate(_lookups(column, vectors.rows)):
-            if words := _flat(tokens):
+        for row, text in read_texts(column, quarantine).items():
+            lookup = _lookup(text, vectors.rows)
+            if words := _flat(lookup):
                 vector = self._pooled(words, vectors)
                 pooled[row, : len(vector)] = vector
                 pooled[row, len(vector) :] = 0.0  # fewer words than n_words_
-        return self._rows_of(X, pooled)
+            else:
+                quarantine.add(row, _without_words([token for token, _ in lookup]))
+        return self._finish(X, pooled, quarantine)
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("pooling", self.pooling, _POOLINGS)
         if self.n_words is not None:
             check_scalar(self.n_words, "n_words", (int, np.integer), min_val=1)
@@ -239,7 +292,7 @@ class GloveFeaturizer(ItemFeaturizer):
         check_scalar(self.sif_components, "sif_components", (int, np.integer), min_val=0)
 
     def _load(self) -> WordVectors:
-        return load_vectors(self.vectors)
+        return load_vectors(self.vectors, self.cache_dir)
 
     @property
     def _n_features_out(self) -> int:
@@ -261,8 +314,11 @@ class GloveFeaturizer(ItemFeaturizer):
         if self.pooling == "sif":
             mean = self._sif_mean(words, vectors)
             return mean - self.components_.T @ (self.components_ @ mean)
-        plain: NDArray[np.float64] = _vectors_of(words, vectors).mean(axis=0)
-        return plain
+        taken = _vectors_of(words, vectors)
+        if self.pooling == "mean":
+            return np.asarray(taken.mean(axis=0))
+        weights = [self.word_weights_.get(word, self.unseen_weight_) for word in words]
+        return np.asarray(np.average(taken, axis=0, weights=weights))
 
     def _sif_mean(self, words: Sequence[str], vectors: WordVectors) -> NDArray[np.float64]:
         shares = np.array([self.word_shares_.get(word, 0.0) for word in words])
@@ -271,26 +327,38 @@ class GloveFeaturizer(ItemFeaturizer):
         return mean
 
 
-def _lookups(column: Column, vocabulary: Container[str]) -> list[list[list[str]]]:
-    """Return, for each item and each of its tokens, the known words; no tokens for a missing text."""
-    return [
-        [known_words(token, vocabulary) for token in tokenize(_text(item, label))]
-        for item, label in zip(*column, strict=True)
-    ]
+def _lookup(text: str, vocabulary: Container[str]) -> list[tuple[str, list[str]]]:
+    """Return each token of a text with the known words in it."""
+    return [(token, known_words(token, vocabulary)) for token in tokenize(text)]
 
 
-def _text(item: Any, label: Any) -> str:
-    if isinstance(item, str):
-        return item
-    if is_missing(item):
-        return ""
-    raise TypeError(
-        f"Item {label!r} is no text but a {type(item).__name__}: {item!r:.40}. Convert the column with astype(str)."
+def _flat(lookup: Iterable[tuple[str, list[str]]]) -> list[str]:
+    return [word for _, words in lookup for word in words]
+
+
+def _coverage(lookups: Sequence[Sequence[tuple[str, list[str]]]], n_known_texts: int) -> Coverage:
+    known = Counter(token for lookup in lookups for token, words in lookup if words)
+    unknown = Counter(token for lookup in lookups for token, words in lookup if not words)
+    return Coverage(
+        tokens=known.total() / (known.total() + unknown.total()),
+        words=len(known) / (len(known) + len(unknown)),
+        texts=n_known_texts / len(lookups),
+        unknown=unknown.most_common(_UNKNOWN_LISTED),
     )
 
 
-def _flat(tokens: Iterable[Iterable[str]]) -> list[str]:
-    return [word for words in tokens for word in words]
+def _idf(n_texts: int, n_with_word: int) -> float:
+    return float(np.log((1 + n_texts) / (1 + n_with_word)) + 1)
+
+
+def _without_words(tokens: Sequence[str]) -> BadItemError:
+    if not tokens:
+        return BadItemError("it has no words", "Give a text, or let the encoder do without it.")
+    shown = ", ".join(tokens[:3]) + (", ..." if tokens[3:] else "")
+    return BadItemError(
+        f"none of its {len(tokens)} words has a vector: {shown:.80}",
+        "Use vectors of its language, or let the encoder do without it.",
+    )
 
 
 def _vectors_of(words: Iterable[str], vectors: WordVectors) -> NDArray[np.float64]:

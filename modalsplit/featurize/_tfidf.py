@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from modalsplit.featurize._base import ItemFeaturizer, is_missing, read_column
+from modalsplit.featurize._base import BadItemError, ItemFeaturizer, Quarantine, read_column
+from modalsplit.featurize._texts import read_texts
 
 
 class TfidfFeaturizer(ItemFeaturizer):
@@ -30,9 +30,14 @@ class TfidfFeaturizer(ItemFeaturizer):
         ``TfidfVectorizer(sublinear_tf=True)``.
     random_state : int, RandomState or None, default=0
         Of the projection.
+    on_error : {"nan", "raise"}, default="nan"
+        What to do with an item that is missing, no text or without any known term: leave its row NaN, list it
+        in `failed_` and warn once of those that are not just missing; or raise.
 
     Attributes
     ----------
+    failed_ : list of Failure
+        Why rows of the last `transform` are NaN: ``id``, ``reason`` and ``mend``.
     vectorizer_ : estimator
         The fitted vectorizer.
     svd_ : TruncatedSVD
@@ -53,12 +58,16 @@ class TfidfFeaturizer(ItemFeaturizer):
     (4, 2)
     """
 
+    _noun = "text"
     _loaded_from = ()
 
-    def __init__(self, n_components: int = 100, *, vectorizer: Any = None, random_state: Any = 0) -> None:
+    def __init__(
+        self, n_components: int = 100, *, vectorizer: Any = None, random_state: Any = 0, on_error: str = "nan"
+    ) -> None:
         self.n_components = n_components
         self.vectorizer = vectorizer
         self.random_state = random_state
+        self.on_error = on_error
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the terms, their weights and the projection.
@@ -77,18 +86,19 @@ class TfidfFeaturizer(ItemFeaturizer):
 
         Raises
         ------
-        TypeError
-            If an item is no text.
         ValueError
-            If `n_components` is less than one, or there are no texts or no terms in them.
+            If `n_components` is less than one, or there are no texts or no terms in them; with
+            ``on_error="raise"``, if an item is missing or no text.
         """
+        self._check_parameters()
         check_scalar(self.n_components, "n_components", (int, np.integer), min_val=1)
-        texts, present = _texts(X)
-        if not present.any():
-            raise ValueError(f"None of the {len(texts)} items has a text: there is nothing to learn terms from.")
+        column = read_column(X)
+        texts = read_texts(column, Quarantine(column.labels, self._noun, self.on_error))
+        if not texts:
+            raise ValueError(f"None of the {len(column.items)} items has a text: there is nothing to learn terms from.")
         vectorizer = TfidfVectorizer(sublinear_tf=True) if self.vectorizer is None else clone(self.vectorizer)
         self.vectorizer_ = vectorizer
-        counts = vectorizer.fit_transform([text for text, known in zip(texts, present, strict=True) if known])
+        counts = vectorizer.fit_transform(texts.values())
         self.svd_ = TruncatedSVD(min(self.n_components, *counts.shape), random_state=self.random_state).fit(counts)
         return self
 
@@ -107,30 +117,23 @@ class TfidfFeaturizer(ItemFeaturizer):
 
         Raises
         ------
-        TypeError
-            If an item is no text.
+        ValueError
+            If an item is missing, no text or without any known term and ``on_error="raise"``.
         """
+        self._check_parameters()
         check_is_fitted(self)
-        texts, _ = _texts(X)
-        counts = self.vectorizer_.transform(texts)
-        block = self.svd_.transform(counts).astype(np.float32)
-        block[np.diff(counts.indptr) == 0] = np.nan
-        return self._rows_of(X, block)
+        column = read_column(X)
+        quarantine = Quarantine(column.labels, self._noun, self.on_error)
+        block = np.full((len(column.items), self._n_features_out), np.nan, dtype=np.float32)
+        if texts := read_texts(column, quarantine):
+            rows, counts = np.array(list(texts)), self.vectorizer_.transform(texts.values())
+            known = np.diff(counts.indptr) > 0
+            block[rows[known]] = self.svd_.transform(counts[known]) if known.any() else np.nan
+            for row in rows[~known]:
+                quarantine.add(row, BadItemError("none of its terms is known", "Fit to texts that are like it."))
+        return self._finish(X, block, quarantine)
 
     @property
     def _n_features_out(self) -> int:
         check_is_fitted(self)
         return int(self.svd_.components_.shape[0])
-
-
-def _texts(X: Any) -> tuple[list[str], NDArray[np.bool_]]:
-    """Texts, empty where missing, and which there are."""
-    items, labels = read_column(X)
-    present = np.array([not is_missing(item) for item in items], dtype=bool)
-    for item, label, known in zip(items, labels, present, strict=True):
-        if known and not isinstance(item, str):
-            raise TypeError(
-                f"Item {label!r} is no text but a {type(item).__name__}: {item!r:.40}. Convert the column with "
-                "astype(str)."
-            )
-    return [item if known else "" for item, known in zip(items, present, strict=True)], present

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modalsplit.featurize._cache import as_arrow, from_arrow, read_table, write_table
 
 DOWNLOAD = "glove-wiki-gigaword-300"
 
@@ -31,7 +34,7 @@ class WordVectors(NamedTuple):
     matrix: NDArray[Any]
 
 
-def load_vectors(source: Any) -> WordVectors:
+def load_vectors(source: Any, cache_dir: str | PathLike[str] | None = None) -> WordVectors:
     """Find word vectors.
 
     Parameters
@@ -39,6 +42,8 @@ def load_vectors(source: Any) -> WordVectors:
     source : None, str, Path or gensim KeyedVectors
         None downloads `DOWNLOAD` by gensim; a path names GloVe text (with or without a header, also
         gzipped) or what ``KeyedVectors.save`` wrote.
+    cache_dir : str or Path, default=None
+        Where to keep what was read from text, by the content of the file.
 
     Returns
     -------
@@ -61,8 +66,26 @@ def load_vectors(source: Any) -> WordVectors:
         path = Path(path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"vectors must name a file, but there is no file {str(path)!r}.")
-        return _read_text(path) if _first_bytes(path)[:1] != b"\x80" else _read_native(path)
+        if _first_bytes(path)[:1] == b"\x80":
+            return _read_native(path)
+        return _read_text(path) if cache_dir is None else _read_cached(path, Path(cache_dir).expanduser())
     return _from_keyed_vectors(source, "vectors")
+
+
+def _read_cached(path: Path, cache_dir: Path) -> WordVectors:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    kept = cache_dir / f"word-vectors-{digest}.arrow"
+    table = read_table(kept)
+    if table is not None:
+        words = table.column("word").to_pylist()
+        return WordVectors(dict(zip(words, range(len(words)), strict=True)), from_arrow(table.column("vector")))
+    vectors = _read_text(path)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    import pyarrow as pa
+
+    write_table({"word": pa.array(list(vectors.rows), pa.string()), "vector": as_arrow(vectors.matrix)}, kept)
+    return vectors
 
 
 def _downloaded() -> str:

@@ -1,60 +1,82 @@
-"""VGG19 up to one of its layers, with weights from torchvision or from the user's file."""
+"""torchvision's networks up to one of their layers, with weights from torchvision or from the user's file."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import pickle
-from collections import OrderedDict
+import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-SHA256_PREFIX = "dcbb9e9d"  # of torchvision's vgg19-dcbb9e9d.pth
+POOLINGS = ("mean", "regions")
 
 
-class Layer(NamedTuple):
-    """Where to cut VGG19.
-
-    Attributes
-    ----------
-    width : int
-        How many numbers come out for a picture.
-    depth : int
-        How many modules of the classifier are kept; ReLU counts as one.
-    """
-
-    width: int
-    depth: int
-
-
-LAYERS = {
-    "fc7": Layer(4096, 5),
-    "fc7_pre": Layer(4096, 4),
-    "fc6": Layer(4096, 2),
-    "pool5": Layer(512, 0),
-}
-
-
-def load_vgg19(weights: str | PathLike[str], layer: str, *, progress: bool = False) -> nn.Module:
-    """Build VGG19 up to `layer`.
+class Cut(nn.Module):
+    """A network up to a layer, whose activations become a row a picture.
 
     Parameters
     ----------
-    weights : "DEFAULT" or path
-        torchvision's ImageNet weights, downloaded once, or a file with a state dict.
-    layer : {"fc7", "fc7_pre", "fc6", "pool5"}
-        Where to cut.
+    body : torch.nn.Module
+        What `create_feature_extractor` makes, with the activations as "features".
+    pooling : {"mean", "regions"}
+        What becomes of maps of shape ``(B, channels, height, width)``: the mean of each channel, or all
+        regions one after another, each with its channels. Rows stay as they are.
+    """
+
+    def __init__(self, body: nn.Module, pooling: str) -> None:
+        super().__init__()
+        self.body = body
+        self.pooling = pooling
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Compute the activations.
+
+        Parameters
+        ----------
+        batch : Tensor of shape (B, 3, height, width)
+            Preprocessed pictures.
+
+        Returns
+        -------
+        Tensor of shape (B, n_features)
+            A row a picture.
+        """
+        features: Tensor = self.body(batch)["features"]
+        if features.ndim <= 2:
+            return features
+        if features.ndim == 4:
+            features = features.flatten(2).transpose(1, 2)  # regions before channels
+        return features.mean(1) if self.pooling == "mean" else features.flatten(1)
+
+
+def load_network(
+    model: str, weights: str | PathLike[str], layer: str | None, pooling: str, *, progress: bool = False
+) -> Cut:
+    """Build a network of torchvision up to a layer.
+
+    Parameters
+    ----------
+    model : str
+        A classifier of ``torchvision.models``.
+    weights : str or Path
+        A name of torchvision's weights for it, downloaded once, or a file with a state dict.
+    layer : str or None
+        A node of the network; None is what its last linear layer reads.
+    pooling : {"mean", "regions"}
+        As in `Cut`.
     progress : bool, default=False
         Show the download.
 
     Returns
     -------
-    torch.nn.Module
-        From ``(B, 3, 224, 224)`` to ``(B, LAYERS[layer].width)``; on the CPU, in float32.
+    Cut
+        On the CPU, in float32, in evaluation mode.
 
     Raises
     ------
@@ -63,21 +85,58 @@ def load_vgg19(weights: str | PathLike[str], layer: str, *, progress: bool = Fal
     OSError
         If the download fails.
     ValueError
-        If the file holds anything but VGG19's weights.
+        If there is no such network or layer, or the file holds anything but the network's weights.
     """
-    path = torchvision_file(progress=progress) if weights == "DEFAULT" else Path(weights).expanduser()
+    entry = weights_of(model, weights)
+    path = Path(weights).expanduser() if entry is None else torchvision_file(entry.url, progress=progress)
     state = read_state_dict(path)
-    network, known_entries = _vgg19(layer)
-    _check_entries(state, network.state_dict(), known_entries, path)
-    network.load_state_dict({name: state[name] for name in network.state_dict()}, assign=True)
-    return network.float()
+    whole = _skeleton(model)
+    body = _cut(whole, model, layer)
+    _check_entries(state, body.state_dict(), set(whole.state_dict()), path, model)
+    body.load_state_dict({name: state[name] for name in body.state_dict()}, assign=True)
+    return Cut(body, pooling).float().eval()
 
 
-def torchvision_file(*, progress: bool = False) -> Path:
+def weights_of(model: str, weights: str | PathLike[str]) -> Any:
+    """Find torchvision's own weights.
+
+    Parameters
+    ----------
+    model : str
+        A classifier of ``torchvision.models``.
+    weights : str or Path
+        Their name, such as "DEFAULT" or "IMAGENET1K_V1", or the path of a file.
+
+    Returns
+    -------
+    torchvision.models.WeightsEnum or None
+        None if `weights` is a path.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+    """
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if model not in names:
+        near = difflib.get_close_matches(str(model), names)
+        raise ValueError(
+            f"model must name a classifier of torchvision.models, but it is {model!r}. "
+            + (f"Did you mean {' or '.join(map(repr, near))}? " if near else "")
+            + "torchvision.models.list_models(module=torchvision.models) lists all."
+        )
+    return torchvision.models.get_model_weights(model).__members__.get(str(weights))
+
+
+def torchvision_file(url: str, *, progress: bool = False) -> Path:
     """Find torchvision's weights in torch's own cache, or download them there.
 
     Parameters
     ----------
+    url : str
+        Where they are; the file's name ends in the first digits of its SHA-256.
     progress : bool, default=False
         Show the download.
 
@@ -93,27 +152,41 @@ def torchvision_file(*, progress: bool = False) -> Path:
     ValueError
         If the file in the cache is another one.
     """
-    from torchvision.models import VGG19_Weights
-
-    url = VGG19_Weights.DEFAULT.url
+    prefix = hash_prefix(url)
     path: Path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=SHA256_PREFIX, progress=progress)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=progress)
         except (OSError, RuntimeError) as error:  # no network, or an invalid hash
             raise OSError(
-                f"VGG19's weights could not be downloaded from {url} ({error}). Download the file on "
+                f"The weights could not be downloaded from {url} ({error}). Download the file on "
                 f'another machine and pass weights="path/to/{path.name}", or put it into {path.parent}.'
             ) from error
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(SHA256_PREFIX):
+    if not digest.startswith(prefix):
         raise ValueError(
-            f"{path} is not torchvision's file: its SHA-256 starts with {digest[:8]}, not {SHA256_PREFIX}. "
+            f"{path} is not torchvision's file: its SHA-256 starts with {digest[:8]}, not {prefix}. "
             "Delete it to download it again; if these are your own weights, pass their path as weights=."
         )
     return path
+
+
+def hash_prefix(url: str) -> str:
+    """Read the first digits of the SHA-256 from the name of one of torchvision's files.
+
+    Parameters
+    ----------
+    url : str
+        Ends in ``-dcbb9e9d.pth`` or the like.
+
+    Returns
+    -------
+    str
+        ``dcbb9e9d`` then.
+    """
+    return url.rsplit("-", 1)[1].partition(".")[0]
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -137,7 +210,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         If it holds anything else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'weights must be "DEFAULT" or the path of a file, but there is no file {str(path)!r}.')
+        raise FileNotFoundError(
+            'weights must be the name of torchvision\'s weights, such as "DEFAULT", or the path of a file, '
+            f"but there is no file {str(path)!r}."
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error class of its own
@@ -147,7 +223,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(
             f"{path} holds no state dict but a {type(state).__name__}. "
-            'Save the weights with torch.save(model.state_dict(), "vgg19.pth").'
+            'Save the weights with torch.save(model.state_dict(), "weights.pth").'
         )
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -164,28 +240,55 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return (
             "is not a file of tensors only, such as a whole pickled model, and reading it could run foreign "
-            'code. Save the weights with torch.save(model.state_dict(), "vgg19.pth").'
+            'code. Save the weights with torch.save(model.state_dict(), "weights.pth").'
         )
     return f"is cut off or corrupt ({error}). Copy or download it again."
 
 
-def _vgg19(layer: str) -> tuple[nn.Module, set[str]]:
-    """Return the network up to `layer`, without storage, and the entries of the whole VGG19."""
-    from torchvision.models import vgg19
+def _skeleton(model: str) -> nn.Module:
+    """Make the whole network; without storage, where it can be made so."""
+    from torchvision.models import get_model
 
-    with torch.device("meta"):
-        whole = vgg19(weights=None, init_weights=False)
-    depth = LAYERS[layer].depth
-    parts: dict[str, nn.Module] = {
-        "features": whole.features,
-        "avgpool": whole.avgpool if depth else nn.AdaptiveAvgPool2d(1),
-        "flatten": nn.Flatten(),
-        "classifier": whole.classifier[:depth],
-    }
-    return nn.Sequential(OrderedDict(parts)), set(whole.state_dict())
+    # With its own weights torchvision lets these two undo the usual normalisation, without them it does not.
+    options = {"transform_input": True} if model in ("googlenet", "inception_v3") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of initialisations that are overwritten here
+        try:
+            with torch.device("meta"):
+                whole: nn.Module = get_model(model, weights=None, **options)
+            saved = whole.state_dict()
+            if all(name in saved for name, _ in whole.named_buffers()):
+                return whole.eval()
+        except NotImplementedError:  # RegNet computes with tensors while it is made
+            pass
+        whole = get_model(model, weights=None, **options)
+    return whole.eval()
 
 
-def _check_entries(state: Mapping[str, Tensor], needed: Mapping[str, Any], known: set[str], path: Path) -> None:
+def _cut(whole: nn.Module, model: str, layer: str | None) -> nn.Module:
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # training mode has more nodes; it is not used here
+        nodes = get_graph_node_names(whole)[1]
+        if layer is None:
+            linear = [name for name, module in whole.named_modules() if isinstance(module, nn.Linear)]
+            if not linear or linear[-1] not in nodes:
+                raise ValueError(f"{model} does not end in a linear layer: choose layer= among {', '.join(nodes)}.")
+            layer = nodes[nodes.index(linear[-1]) - 1]
+        if layer not in nodes:
+            near = difflib.get_close_matches(layer, nodes, n=5, cutoff=0.3) or nodes[-5:]
+            raise ValueError(
+                f"layer must be a node of {model}, such as {', '.join(map(repr, near))}, but it is {layer!r}. "
+                f'torchvision.models.feature_extraction.get_graph_node_names(get_model("{model}"))[1] lists all.'
+            )
+        body: nn.Module = create_feature_extractor(whole, {layer: "features"})
+    return body
+
+
+def _check_entries(
+    state: Mapping[str, Tensor], needed: Mapping[str, Any], known: set[str], path: Path, model: str
+) -> None:
     missing = [name for name in needed if name not in state]
     unknown = [name for name in state if name not in known]
     misfit = [name for name in needed if name in state and state[name].shape != needed[name].shape]
@@ -201,6 +304,6 @@ def _check_entries(state: Mapping[str, Tensor], needed: Mapping[str, Any], known
     else:
         return
     raise ValueError(
-        f"{path} does not hold the weights of torchvision's VGG19: it {complaint}. "
+        f"{path} does not hold the weights of torchvision's {model}: it {complaint}. "
         "For another network use ImageFeaturizer(network)."
     )

@@ -12,7 +12,14 @@ import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils import estimator_checks
 
-from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
+from modalsplit.featurize import (
+    GloveFeaturizer,
+    ImageFeaturizer,
+    SentenceTransformerFeaturizer,
+    TfidfFeaturizer,
+    TorchvisionFeaturizer,
+    VGG19Featurizer,
+)
 
 WITHOUT_DATA = (
     "check_do_not_raise_errors_in_init_or_set_params",
@@ -35,7 +42,9 @@ def featurizers():
     """Fresh featurizers, one of each kind; none of their files exists."""
     return [
         VGG19Featurizer(weights="vgg19.pth"),
+        TorchvisionFeaturizer("resnet18", weights="resnet18.pth"),
         ImageFeaturizer(mean_colour),
+        SentenceTransformerFeaturizer("minilm"),
         GloveFeaturizer("glove.txt"),
         TfidfFeaturizer(),
     ]

@@ -1,12 +1,14 @@
 """Every way a picture can come, and what it must look like to the network."""
 
 import io
+import re
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from modalsplit.featurize._base import BadItemError
 from modalsplit.featurize._decode import read_image
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -147,39 +149,64 @@ def test_a_given_picture_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "complaint", "mend"),
     [
-        b"",
-        b"<html>not found</html>",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900],
-        encoded(Image.effect_noise((64, 64), 50), "PNG")[:900],
-        b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
+        (b"", "it is empty: 0 bytes", "Download or copy it again"),
+        (b"<html>not found</html>", "it is a web page", "download the picture itself"),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "it is an SVG drawing", "Render it"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer", "git lfs pull"),
+        (b"%PDF-1.7 ...", "it is a PDF", "Render its page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "it is HEIC", "Convert it to JPEG"),
+        (b"once upon a time", "it is no picture: it begins with b'once upon", "again"),
+        (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cut off or corrupt", "again"),
+        (encoded(Image.effect_noise((64, 64), 50), "PNG")[:900], "cut off or corrupt", "again"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is no picture|cut off or corrupt", "again"),
     ],
-    ids=["empty", "html", "svg", "cut jpeg", "cut png", "broken png"],
+    ids=["empty", "html", "svg", "lfs", "pdf", "heic", "text", "cut jpeg", "cut png", "broken png"],
 )
-def test_broken_data_is_a_value_error_with_a_reason(data):
-    with pytest.raises(ValueError, match=r"Error: "):
+def test_broken_data_is_described_by_its_cause_and_mend(data, complaint, mend):
+    with pytest.raises(BadItemError) as caught:
         read_image(data)
+    assert re.search(complaint, caught.value.reason)
+    assert mend in caught.value.mend
 
 
 def test_a_cut_off_picture_that_is_open_already_is_refused_too():
     data = encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900]
-    with Image.open(io.BytesIO(data)) as image, pytest.raises(ValueError, match="OSError: "):
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(BadItemError, match="cut off or corrupt"):
         read_image(image)
 
 
 def test_a_decompression_bomb_is_refused(red, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with pytest.raises(ValueError, match="DecompressionBombError"):
+    with pytest.raises(BadItemError, match=r"decompression bomb.*MAX_IMAGE_PIXELS"):
         read_image(encoded(red))
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"FileNotFoundError: .*gone\.jpg"):
+def test_missing_files_folders_and_addresses_are_named(tmp_path):
+    with pytest.raises(BadItemError, match=r"no file .*gone\.jpg.*Correct the path; a relative one starts at"):
         read_image(tmp_path / "gone.jpg")
+    with pytest.raises(BadItemError, match="is a folder"):
+        read_image(tmp_path)
+    with pytest.raises(BadItemError, match=r"is on the web.*Download it first"):
+        read_image("https://example.org/a.jpg")
+    with pytest.raises(BadItemError, match="Check that it is the path of a file"):
+        read_image("a\0b")
+    with pytest.raises(BadItemError, match="Check that it is the path of a file"):
+        read_image("x" * 5000)
+
+
+def test_a_file_url_is_a_path(red, tmp_path):
+    path = tmp_path / "a red one.png"
+    red.save(path)
+    assert read_image(path.as_uri()).tobytes() == red.tobytes()
 
 
 def test_what_is_no_picture_is_refused():
-    with pytest.raises(ValueError, match="int is no picture"):
+    with pytest.raises(BadItemError, match=r"a int is no picture\. Give a path"):
         read_image(3)
+
+
+def test_one_by_one_and_very_long_pictures_are_read():
+    for size in [(1, 1), (5000, 3)]:
+        assert read_image(encoded(Image.new("RGB", size, RED))).size == size

@@ -45,16 +45,23 @@ def test_scikit_learns_checks(featurizer, check):
     check(featurizer)
 
 
+LAYERS = ("pool3", "pool5", "conv5_regions", "pool5_regions", "fc6", "fc7_pre", "fc7")
+
+
 def by_hand(network, photos):
     """Each layer of VGG19, module by module, one picture at a time."""
     from torchvision.models import VGG19_Weights
 
     preprocess = VGG19_Weights.DEFAULT.transforms()
-    layers = {name: [] for name in ("pool5", "fc6", "fc7_pre", "fc7")}
+    layers = {name: [] for name in LAYERS}
     with torch.inference_mode():
         for photo in photos:
             maps = network.features(preprocess(photo)[None])
             layers["pool5"].append(maps.mean((2, 3)))
+            layers["pool5_regions"].append(maps.permute(0, 2, 3, 1).reshape(1, 49 * 512))
+            conv5 = network.features[:36](preprocess(photo)[None])
+            layers["conv5_regions"].append(conv5.permute(0, 2, 3, 1).reshape(1, 196 * 512))
+            layers["pool3"].append(network.features[:19](preprocess(photo)[None]).mean((2, 3)))
             flat = network.avgpool(maps).reshape(1, 25088)
             layers["fc6"].append(network.classifier[0](flat).clamp(min=0))
             layers["fc7_pre"].append(network.classifier[3](layers["fc6"][-1]))
@@ -67,7 +74,7 @@ def expected(vgg19, photos):
     return by_hand(vgg19, photos)
 
 
-@pytest.mark.parametrize("layer", ["fc7", "fc7_pre", "fc6", "pool5"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_layers_are_those_of_the_network_used_by_hand(layer, vgg19_file, photos, expected):
     features = VGG19Featurizer(weights=vgg19_file, layer=layer, device="cpu").fit_transform(photos[:2])
     assert features.dtype == np.float32
@@ -107,7 +114,7 @@ def test_a_changed_parameter_takes_effect_at_the_next_transform(vgg19_file):
         (
             {"layer": "fc8"},
             ValueError,
-            "layer must be one of 'fc7', 'fc7_pre', 'fc6', 'pool5', but it is 'fc8'",
+            "layer must be one of 'fc7', 'fc7_pre', 'fc6', .*, but it is 'fc8'",
         ),
         ({"on_error": "skip"}, ValueError, "on_error must be one of 'nan', 'raise'"),
         ({"batch_size": 0}, ValueError, "batch_size"),
@@ -130,21 +137,26 @@ def test_a_network_or_preprocess_must_be_callable():
 def test_a_missing_picture_is_a_row_of_nan_without_a_warning(featurizer, photos):
     features = featurizer.fit_transform([None, photos[0], np.nan, pd.NA])
     assert_array_equal(np.isnan(features).all(axis=1), [True, False, True, True])
-    assert featurizer.failed_ == []
+    assert [(failure.id, failure.reason) for failure in featurizer.failed_] == [
+        (row, "there is none") for row in (0, 2, 3)
+    ]
 
 
 def test_unreadable_pictures_are_counted_in_one_warning_and_listed(featurizer, photos):
     column = pd.Series([photos[0], "gone.jpg", b"junk"], index=["A1", "A2", "A3"])
-    with pytest.warns(UserWarning, match=r"2 of 3 pictures could not be read.*'A2': FileNotFoundError") as caught:
+    with pytest.warns(UserWarning, match=r"2 of 3 pictures cannot be used.*'A2': there is no file 'gone") as caught:
         features = featurizer.fit_transform(column)
     assert len(caught) == 1
     assert_array_equal(np.isnan(features).all(axis=1), [False, True, True])
-    assert [label for label, _ in featurizer.failed_] == ["A2", "A3"]
+    assert [failure.id for failure in featurizer.failed_] == ["A2", "A3"]
+    assert featurizer.failed_[1].mend == "Download or copy it again."
 
 
 def test_unreadable_pictures_can_raise(featurizer):
-    with pytest.raises(ValueError, match=r"Picture 0 could not be read: .*gone\.jpg.*on_error="):
+    with pytest.raises(ValueError, match=r"Picture 0 cannot be used: .*gone\.jpg.*on_error="):
         featurizer.set_params(on_error="raise").transform(["gone.jpg"])
+    with pytest.raises(ValueError, match="Picture 1 cannot be used: there is none"):
+        featurizer.transform([np.zeros((4, 4, 3), np.uint8), None])
 
 
 def test_rows_are_those_of_the_items_in_any_order_batch_and_company(featurizer, photos):
@@ -248,7 +260,7 @@ def test_progress_is_shown_on_request_only(featurizer, photos, capsys):
     featurizer.fit_transform(photos)
     assert capsys.readouterr() == ("", "")
     featurizer.set_params(verbose=1).transform([*photos, None])
-    assert "5/5" in capsys.readouterr().err
+    assert "6/6" in capsys.readouterr().err
 
 
 def test_a_table_of_raw_items_becomes_named_blocks_with_its_index(featurizer, photos, glove_text):

@@ -1,8 +1,10 @@
 """Texts to features: tokens, pooling, and the manners of a scikit-learn transformer."""
 
 import pickle
+import re
 import subprocess
 import sys
+import time
 from importlib import resources
 
 import numpy as np
@@ -17,7 +19,7 @@ from modalsplit.featurize import GloveFeaturizer
 from modalsplit.featurize._text import known_words, tokenize
 from modalsplit.featurize._vectors import load_vectors
 
-POOLINGS = ("concat", "mean", "sif")
+POOLINGS = ("concat", "mean", "tfidf", "sif")
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +92,20 @@ def test_mean_averages_all_known_words(glove_text):
     assert_allclose(features, [[2.5 / 5, 1.5 / 5, 1 / 5]])
 
 
+def test_tfidf_is_scikit_learns_weight_times_the_vectors(keyed):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = ["red wine", "red red is", "wine red", "is"]
+    weights = TfidfVectorizer(norm="l1").fit(texts)
+    words = weights.get_feature_names_out()
+    expected = weights.transform(texts) @ np.stack([keyed[word] for word in words])
+    featurizer = GloveFeaturizer(keyed, pooling="tfidf").fit(texts)
+    assert_allclose(featurizer.transform(texts), expected, rtol=1e-6)
+    unseen = np.log(1 + 4) + 1
+    red = np.log(5 / 4) + 1
+    assert_allclose(featurizer.transform(["n't red"]), [(unseen * keyed["n't"] + red * keyed["red"]) / (unseen + red)])
+
+
 def test_sif_is_the_papers_formula_in_loops(keyed):
     texts = ["red wine", "red red is", "wine n't red", "is"]
     words = [text.split() for text in texts]
@@ -123,13 +139,15 @@ def test_n_words_covers_95_percent_of_the_texts_and_at_most_20(glove_text):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_text_without_any_known_word_is_absent(pooling, glove_text):
     texts = ["red wine is", None, np.nan, pd.NA, "", "  ", "merlot", "?!", "is"]
-    features = GloveFeaturizer(glove_text, pooling=pooling).fit_transform(texts)
+    with pytest.warns(UserWarning, match="2 of 9 texts cannot be used.*6: none of its 1 words has a vector: merlot"):
+        features = GloveFeaturizer(glove_text, pooling=pooling).fit_transform(texts)
     assert_array_equal(np.isnan(features).all(axis=1), [False] + 7 * [True] + [False])
     assert np.isfinite(features[[0, -1]]).all()
 
 
 def test_coverage_is_the_share_of_tokens_with_a_vector(glove_text):
-    assert GloveFeaturizer(glove_text).fit(["red merlot", "wine 500ml", None, ""]).coverage_ == 0.75
+    coverage = GloveFeaturizer(glove_text).fit(["red merlot", "wine 500ml", "merlot", "red", None, ""]).coverage_
+    assert coverage == (4 / 6, 3 / 4, 3 / 4, [("merlot", 2)])
 
 
 @pytest.mark.parametrize("texts", [["merlot"], [None], []])
@@ -140,8 +158,12 @@ def test_fit_refuses_texts_without_any_known_word(texts, glove_text):
 
 def test_what_is_no_text_is_refused_with_its_label(glove_text):
     featurizer = GloveFeaturizer(glove_text).fit(["red"])
-    with pytest.raises(TypeError, match=r"Item 'A2' is no text but a int: 2012.*astype"):
-        featurizer.transform(pd.Series(["red", 2012], index=["A1", "A2"], dtype=object))
+    column = pd.Series(["red", 2012], index=["A1", "A2"], dtype=object)
+    with pytest.warns(UserWarning, match=r"'A2': a int is no text: 2012.*astype"):
+        assert_array_equal(np.isnan(featurizer.transform(column)[:, 0]), [False, True])
+    assert featurizer.failed_ == [("A2", "a int is no text: 2012", "Convert the column with astype(str).")]
+    with pytest.raises(ValueError, match=r"Text 'A2' cannot be used: a int is no text: 2012"):
+        featurizer.set_params(on_error="raise").transform(column)
     with pytest.raises(ValueError, match=r"single str: pass \[X\]"):
         featurizer.transform("red")
 
@@ -149,7 +171,7 @@ def test_what_is_no_text_is_refused_with_its_label(glove_text):
 @pytest.mark.parametrize(
     ("parameters", "error", "name"),
     [
-        ({"pooling": "max"}, ValueError, "pooling must be one of 'concat', 'mean', 'sif'"),
+        ({"pooling": "max"}, ValueError, "pooling must be one of 'concat', 'mean', 'tfidf', 'sif'"),
         ({"n_words": 0}, ValueError, "n_words"),
         ({"n_words": 1.5}, TypeError, "n_words"),
         ({"sif_smoothing": 0.0}, ValueError, "sif_smoothing"),
@@ -170,7 +192,7 @@ def test_transform_needs_fit(glove_text):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_rows_are_those_of_the_texts_in_any_order_and_company(pooling, glove_text):
-    texts = np.array(["red wine", "is", None, "wine isn't red", "merlot"], dtype=object)
+    texts = np.array(["red wine", "is", None, "wine isn't red", ""], dtype=object)
     featurizer = GloveFeaturizer(glove_text, pooling=pooling)
     features = featurizer.fit_transform(texts)
     assert_array_equal(featurizer.fit(texts).transform(texts), features)
@@ -209,7 +231,7 @@ def test_vectors_from_a_file_are_not_pickled_but_read_again(pooling, glove_text)
     featurizer = GloveFeaturizer(glove_text, pooling=pooling)
     features = featurizer.fit_transform(texts)
     data = pickle.dumps(featurizer)
-    assert b"wine" not in data or pooling == "sif"  # SIF keeps how frequent each word of fit was
+    assert b"wine" not in data or pooling in ("tfidf", "sif")  # they keep how frequent each word of fit was
     assert_array_equal(pickle.loads(data).transform(texts), features)
     glove_text.write_text("red 1\n")
     with pytest.raises(ValueError, match="1 dimensions now, but had 3 in fit"):
@@ -247,12 +269,43 @@ def test_real_glove_puts_texts_on_one_subject_close_together(pooling, glove_50d)
     rows = featurizer.fit_transform([*wines, *films])
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     similarity = rows @ rows.T
-    assert featurizer.coverage_ == 1.0
+    assert featurizer.coverage_.tokens == 1.0
     assert min(similarity[0, 1], similarity[2, 3]) > similarity[:2, 2:].max()
 
 
 def test_real_glove_knows_numbers_contractions_and_acronyms(glove_50d):
     texts = ["It isn't 2012 in the U.S.; Spider-Man's 20th film took $1,000 at 10:30."]
     featurizer = GloveFeaturizer(glove_50d).fit(texts)
-    assert featurizer.coverage_ == 1.0
+    assert featurizer.coverage_.tokens == 1.0
     assert featurizer.transform(texts).shape == (1, featurizer.n_words_ * 50)
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (b"r\xe9d", "it is not UTF-8: byte 1 is b'\\xe9'"),
+        ("r\udce9d", "it is no valid Unicode: character 1 is '\\udce9', half of a pair"),
+        (None, "there is none"),
+        (float("nan"), "there is none"),
+        (" ", "it is empty"),
+        ("?!", "it has no words"),
+        (["red"], "a list is no text: ['red']"),
+    ],
+)
+def test_bad_texts_are_named_by_their_cause(item, reason, glove_text):
+    featurizer = GloveFeaturizer(glove_text, on_error="raise").fit(["red"])
+    with pytest.raises(ValueError, match=re.escape(f"Text 1 cannot be used: {reason}.")):
+        featurizer.transform(["red", item])
+
+
+def test_bytes_of_utf_8_are_a_text(glove_text):
+    featurizer = GloveFeaturizer(glove_text).fit(["red wine"])
+    assert_array_equal(featurizer.transform([b"Red wine"]), featurizer.transform(["red wine"]))
+
+
+@pytest.mark.parametrize("text", ["red wine " * 120_000, "1," * 500_000 + "a", "a'" * 500_000, "x" * 1_000_000])
+def test_a_text_of_a_megabyte_takes_seconds(text, glove_text):
+    featurizer = GloveFeaturizer(glove_text, pooling="mean").fit(["red"])
+    start = time.perf_counter()
+    featurizer.transform([text + " red"])
+    assert time.perf_counter() - start < 10

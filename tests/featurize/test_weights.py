@@ -8,7 +8,13 @@ import torch
 from torchvision.models import vgg16, vgg19_bn
 
 from modalsplit.featurize import _weights
-from modalsplit.featurize._weights import load_vgg19, read_state_dict
+from modalsplit.featurize._image import _LAYERS
+from modalsplit.featurize._weights import load_network, read_state_dict
+
+
+def load_vgg19(weights, layer):
+    node, pooling, _ = _LAYERS[layer]
+    return load_network("vgg19", weights, node, pooling)
 
 
 def flat_state(network):
@@ -32,13 +38,12 @@ def on_meta(constructor):
         return constructor(weights=None, init_weights=False)
 
 
-def test_every_layer_loads_from_the_same_file(state, tmp_path):
-    path = saved(state, tmp_path)
-    for layer, (width, depth) in _weights.LAYERS.items():
-        network = load_vgg19(path, layer)
-        assert len(network.classifier) == depth, layer
-        assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
-        assert width == (network.classifier[0].out_features if depth else 512)
+@pytest.mark.parametrize("layer", _LAYERS)
+def test_every_layer_loads_from_the_same_file_and_has_its_width(layer, state, tmp_path):
+    network = load_vgg19(saved(state, tmp_path), layer)
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
+    with torch.device("meta"):
+        assert network.to("meta")(torch.empty(1, 3, 224, 224)).shape == (1, _LAYERS[layer].width)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_half_precision_on_disk_is_computed_in_float32(state, tmp_path):
 @pytest.mark.parametrize(("constructor", "complaint"), [(vgg16, "lacks"), (vgg19_bn, "unknown")])
 def test_another_network_is_refused(constructor, complaint, tmp_path):
     path = saved(flat_state(on_meta(constructor)), tmp_path)
-    with pytest.raises(ValueError, match=f"does not hold the weights of torchvision's VGG19: it .*{complaint}"):
+    with pytest.raises(ValueError, match=f"does not hold the weights of torchvision's vgg19: it .*{complaint}"):
         load_vgg19(path, "fc7")
 
 
@@ -81,7 +86,7 @@ def test_a_wrong_shape_is_named(state, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'must be "DEFAULT" or the path.*gone\.pth'):
+    with pytest.raises(FileNotFoundError, match=r"\"DEFAULT\", or the path of a file.*gone\.pth"):
         load_vgg19(tmp_path / "gone.pth", "fc7")
 
 
@@ -140,7 +145,8 @@ def test_the_cached_file_is_used_when_its_hash_is_right(hub, state, tmp_path, mo
 
     path = saved(state, tmp_path)
     shutil.copy(path, hub / "vgg19-dcbb9e9d.pth")
-    monkeypatch.setattr(_weights, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    monkeypatch.setattr(_weights, "hash_prefix", lambda url: prefix)
     load_vgg19("DEFAULT", "fc7")
 
 
