@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
-from tqdm import tqdm
 
-from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
+from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, with_callbacks
+from modalsplit.baselines._training import reported, seeded
 from modalsplit.blocks import Columns, block_names
 from modalsplit.modalities import column_names, modality_names, pair_names, second_is_y, stacked_columns
 from modalsplit.nn import CorrespondenceAutoencoder
@@ -176,28 +176,17 @@ class CorrAE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         device = torch.device(_available(self.device))
         first, second = (view.to(device, torch.float32) for view in self._scaled(views))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        # The module draws its weights from torch's global generator: lend it to it.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            module = CorrespondenceAutoencoder(
-                (first.shape[1], second.shape[1]), self.n_components, self.hidden_units, self.variant
-            ).to(device)
         alpha = ALPHA[self.variant] if self.alpha is None else self.alpha
-        bar = tqdm(total=self.max_epochs, disable=not self.verbose, desc="CorrAE", unit="epoch")
-        with bar, epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch:
-
-            def on_epoch(record: dict[str, float]) -> bool:
-                bar.set_postfix(record, refresh=False)
-                bar.update()
-                return end_of_epoch(dict)
-
+        widths = (first.shape[1], second.shape[1])
+        with seeded(seed, device) as generator, reported(self, X=X, y=y) as on_epoch:
+            module = CorrespondenceAutoencoder(widths, self.n_components, self.hidden_units, self.variant).to(device)
             self.history_ = minimise(
                 lambda rows: module.losses(first[rows], second[rows], alpha),
                 len(first),
                 [torch.optim.Adam(module.parameters(), lr=self.learning_rate)],
                 batch_size=self.batch_size,
                 max_epochs=self.max_epochs,
-                generator=torch.Generator(device).manual_seed(seed),
+                generator=generator,
                 on_epoch=on_epoch,
             )
         self.module_ = module.to("cpu", self._dtype).eval()

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 from torch import Tensor
-from tqdm import tqdm
 
-from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
+from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, with_callbacks
 from modalsplit.baselines._fields import Fields, FieldSplit
+from modalsplit.baselines._training import reported, seeded
 from modalsplit.modalities import column_names
 from modalsplit.nn import PairScorer, pairwise_loss, pointwise_loss
 from modalsplit.recommend import Recommender
@@ -168,12 +168,10 @@ class GradientRecommender(CallbackSupportMixin, Recommender):
         device = torch.device(_available(self.device))
         taken = TakenItems(by_user[:, self.trained_], device)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        # Modules draw their weights and what they drop from torch's global generator: lend it to them.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, device) as generator:
             module = self._make_module(torch.as_tensor(content[self.trained_]), self._fields.widths, taken)
             self.module_ = module.to(device)
-            self._train(taken, torch.Generator(device).manual_seed(seed), X=X, y=y)
+            self._train(taken, generator, X=X, y=y)
         self.n_iter_ = max(1, len(self.history_))
         self._keep_vectors(content, np.diff(by_user.indptr) > 0, device)
         return self
@@ -187,23 +185,14 @@ class GradientRecommender(CallbackSupportMixin, Recommender):
         batch_size = self.batch_size or default
         optimizer = torch.optim.Adam(self._parameters(), lr=self.learning_rate, fused=True)
         n_steps = self.max_epochs * -(-len(left_some) // batch_size)
-        bar = tqdm(total=self.max_epochs, disable=not self.verbose, desc=type(self).__name__, unit="epoch")
-        with bar, epochs(self, self.max_epochs, **fit_inputs) as end_of_epoch:
-
-            def on_epoch(record: dict[str, float]) -> bool:
-                self.history_.append(record)
-                bar.set_postfix(record, refresh=False)
-                bar.update()
-                return end_of_epoch(dict)
-
-            minimise(
+        with reported(self, **fit_inputs) as on_epoch:
+            self.history_ = minimise(
                 self._loss_of(taken, left_some, generator),
                 len(left_some),
                 [optimizer],
                 batch_size=batch_size,
                 max_epochs=self.max_epochs,
                 generator=generator,
-                min_batch=2,  # batch normalisation needs two
                 schedulers=[torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, n_steps)] if self.decay else [],
                 on_epoch=on_epoch,
             )
