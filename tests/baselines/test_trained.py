@@ -331,3 +331,10 @@ def test_corr_ae_says_what_is_wrong(pair, case):
     call, message = CORR_ERRORS[case]
     with pytest.raises(ValueError, match=message):
         call(CorrAE(4, max_epochs=1), pair.X_img, pair.X_txt)
+
+
+@pytest.mark.parametrize("model", [BPR(4, max_epochs=3), CorrAE(4, max_epochs=3)], ids=repr)
+def test_epochs_are_reported(shop, model, capsys):
+    model = clone(model).set_params(verbose=True).fit(*shop[:2])
+    assert len(model.history_) == model.n_iter_ == 3
+    assert "3/3" in capsys.readouterr().err
