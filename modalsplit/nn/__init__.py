@@ -62,6 +62,7 @@ from modalsplit.nn._objectives import (
     specific_gap,
 )
 from modalsplit.nn._pairs import Factors, PairScorer, pairwise_loss, pointwise_loss
+from modalsplit.nn._products import ProductFeatures, fit_products
 from modalsplit.nn._ranker import AttentiveRanker
 from modalsplit.nn._ranking import LOSSES, bpr_loss, logistic_loss, softmax_loss
 from modalsplit.nn._vecf import RegionAttention, ReviewWriter, review_loss
@@ -86,6 +87,7 @@ __all__ = [
     "NeuralFM",
     "Orthogonality",
     "PairScorer",
+    "ProductFeatures",
     "RegionAttention",
     "ReviewWriter",
     "Scaled",
@@ -107,6 +109,7 @@ __all__ = [
     "drawn_network",
     "effective_rank",
     "encoder_loss",
+    "fit_products",
     "fit_uncensor",
     "fuse",
     "item_attention",

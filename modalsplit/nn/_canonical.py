@@ -29,11 +29,11 @@ class Canonical(NamedTuple):
     Attributes
     ----------
     left : Tensor of shape (n_left, n_pairs)
-        Maps the first modality to its canonical variates, of unit variance.
+        Maps the first modality to its canonical variates, of unit variance without a ridge.
     right : Tensor of shape (n_right, n_pairs)
         The same of the second modality.
     correlations : Tensor of shape (n_pairs,)
-        Of the pairs on the rows they were computed from; 0 to 1.
+        Of the pairs on the rows they were computed from, without a ridge; 0 to 1.
     """
 
     left: Float[Tensor, "P K"]
@@ -111,7 +111,7 @@ def joint_covariance(
 
 
 def canonical_directions(
-    left: Float[Tensor, "P P"], right: Float[Tensor, "Q Q"], cross: Float[Tensor, "P Q"]
+    left: Float[Tensor, "P P"], right: Float[Tensor, "Q Q"], cross: Float[Tensor, "P Q"], ridge: float = 0.0
 ) -> Canonical:
     """Find the canonical directions between two modalities.
 
@@ -123,6 +123,8 @@ def canonical_directions(
         Covariance of the second.
     cross : Tensor of shape (n_left, n_right)
         Covariance between them.
+    ridge : float, default=0.0
+        See `whitening`.
 
     Returns
     -------
@@ -131,22 +133,25 @@ def canonical_directions(
 
     References
     ----------
-    Hotelling, Relations between two sets of variates, Biometrika 1936.
+    Hotelling, Relations between two sets of variates, Biometrika 1936; Vinod, Canonical ridge and econometrics of
+    joint production, Journal of Econometrics 1976.
     """
-    to_left, to_right = whitening(left), whitening(right)
+    to_left, to_right = whitening(left, ridge), whitening(right, ridge)
     u, correlations, vt = torch.linalg.svd(to_left.T @ cross @ to_right, full_matrices=False)
     # The sign of a pair is free: fix it, so that equal data give equal parts.
     sign = _column_sign(to_left @ u)
     return Canonical(to_left @ u * sign, to_right @ vt.T * sign, correlations.clamp(0, 1))
 
 
-def whitening(covariance: Float[Tensor, "P P"]) -> Float[Tensor, "P K"]:
+def whitening(covariance: Float[Tensor, "P P"], ridge: float = 0.0) -> Float[Tensor, "P K"]:
     """Map to uncorrelated columns of unit variance; directions without variance are left out.
 
     Parameters
     ----------
     covariance : Tensor of shape (n_columns, n_columns)
         Of what is mapped.
+    ridge : float, default=0.0
+        Added to each variance, in units of their mean: what varies little stays small.
 
     Returns
     -------
@@ -154,8 +159,8 @@ def whitening(covariance: Float[Tensor, "P P"]) -> Float[Tensor, "P K"]:
         The map.
     """
     eigenvalues, directions = torch.linalg.eigh(covariance)
-    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[-1].clamp(min=torch.finfo(covariance.dtype).tiny)
-    white: Tensor = directions[:, keep] / eigenvalues[keep].sqrt()
+    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[-1:].clamp(min=torch.finfo(covariance.dtype).tiny)
+    white: Tensor = directions[:, keep] / (eigenvalues[keep] + ridge * eigenvalues.mean()).sqrt()
     return white
 
 

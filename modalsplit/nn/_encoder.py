@@ -217,13 +217,13 @@ class LearnedPrimitive(nn.Module):
     ----------
     anchors : Anchors
         From the modality's columns to its anchors.
-    networks : sequence of FeatureNetwork
-        From the leading anchors to learned features.
+    networks : sequence of Module
+        From the leading `n_in` anchors to features: `FeatureNetwork` or `ProductFeatures`.
     readout : Affine
         From all of these, side by side, to the primitive.
     """
 
-    def __init__(self, anchors: Anchors, networks: Sequence[FeatureNetwork], readout: Affine) -> None:
+    def __init__(self, anchors: Anchors, networks: Sequence[nn.Module], readout: Affine) -> None:
         super().__init__()
         self.anchors = anchors
         self.networks = nn.ModuleList(networks)

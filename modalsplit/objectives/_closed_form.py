@@ -8,6 +8,7 @@ split on all rows, exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -31,6 +32,9 @@ from modalsplit.nn import (
 )
 from modalsplit.objectives._fitted import Fitted, Settings
 from modalsplit.objectives._judge import Fold, Verdict, judge, predicts_better
+
+# Of the canonical directions, in units of the anchors' mean variance.
+RIDGES = (0.03, 0.1, 0.3)
 
 
 class Anchored(NamedTuple):
@@ -60,10 +64,14 @@ class Anchored(NamedTuple):
         """Select the first anchors of each modality."""
         return [scores[:, :width] for scores in self.scores]
 
-    def judged(self, features: Sequence[Tensor], folds: Sequence[Fold]) -> Verdict:
-        """Let held-out rows judge a candidate by what it predicts of the leading anchors."""
-        d = self.settings.n_components
-        return judge(features, self.leading(d), self.present, folds, d, self.settings.common_rank)
+    def judged(self, candidates: Sequence[Sequence[Tensor]], ridge: float = 0.0) -> Verdict:
+        """Let held-out rows judge a candidate, as each of the first folds makes it, by what it predicts of the anchors."""
+        d, folds = self.settings.n_components, self.folds[: len(candidates)]
+        return judge(candidates, self.leading(d), self.present, folds, d, self.settings.common_rank, ridge)
+
+    def judged_width(self, width: int, ridge: float = 0.0) -> Verdict:
+        """Let all folds judge the leading anchors."""
+        return self.judged([self.leading(width)] * len(self.folds), ridge)
 
 
 def fit_closed_form(views: Sequence[Tensor], settings: Settings) -> Fitted:
@@ -148,7 +156,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
 
 
 def best_width(anchored: Anchored) -> tuple[int, Verdict]:
-    """Choose how many anchors the canonical directions are computed from.
+    """Choose how many anchors the canonical directions are computed from, and with which ridge.
 
     Few rows and many anchors make directions of chance; many rows and few anchors leave signal behind.
 
@@ -168,12 +176,13 @@ def best_width(anchored: Anchored) -> tuple[int, Verdict]:
     most = max(scores.shape[1] for scores in anchored.scores)
     widths = dict.fromkeys(min(most, max(2, width)) for width in (d, d // 2, d // 4, 2 * d))
     width, *others = widths
-    verdict = anchored.judged(anchored.leading(width), anchored.folds)
+    verdict = anchored.judged_width(width)
     for other in others:
-        challenger = anchored.judged(anchored.leading(other), anchored.folds)
+        challenger = anchored.judged_width(other)
         if predicts_better(challenger, verdict):
             width, verdict = other, challenger
-    return width, verdict
+    # A ridge makes nothing more complicated: the least error decides.
+    return width, min([verdict, *(anchored.judged_width(width, ridge) for ridge in RIDGES)], key=_error)
 
 
 def split_anchors(
@@ -237,7 +246,7 @@ def split_readouts(
     n_components = anchored.settings.n_components
     counts = anchored.present.sum(0).tolist()
     features = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
-    directions = common_directions(features, anchored.present, {pair: v.rank for pair, v in verdict.pairs.items()})
+    directions = common_directions(features, anchored.present, verdict.ranks, verdict.ridge)
     rank = min(directions[0].shape[1], n_components)
     support = torch.zeros(len(wholes), n_components, dtype=torch.bool, device=wholes[0].device)
     readouts = []
@@ -249,8 +258,12 @@ def split_readouts(
     return support, readouts
 
 
-def common_directions(features: Sequence[Tensor], present: Tensor, ranks: dict[tuple[int, int], int]) -> list[Tensor]:
+def common_directions(
+    features: Sequence[Tensor], present: Tensor, ranks: dict[tuple[int, int], int], ridge: float = 0.0
+) -> list[Tensor]:
     """Find what each modality shares with any other one, in joint coordinates.
+
+    With a ridge it decides which subspace a modality shares; coordinates in there are exact.
 
     Parameters
     ----------
@@ -260,6 +273,8 @@ def common_directions(features: Sequence[Tensor], present: Tensor, ranks: dict[t
         Which row has which modality.
     ranks : dict of tuple of int to int
         How many directions each pair of modalities shares.
+    ridge : float, default=0.0
+        Of the canonical directions.
 
     Returns
     -------
@@ -273,18 +288,19 @@ def common_directions(features: Sequence[Tensor], present: Tensor, ranks: dict[t
     Bach and Jordan, A probabilistic interpretation of canonical correlation analysis, 2005, for the scale.
     """
     covariance = joint_covariance(features, present)
-    whiteners = [whitening(row[m]) for m, row in enumerate(covariance)]
+    whiteners = [whitening(row[m], ridge) for m, row in enumerate(covariance)]
     white = _mapped(covariance, whiteners)
     bases: list[list[Tensor]] = [[w.new_zeros(w.shape[1], 0)] for w in whiteners]
     for (a, b), rank in ranks.items():
         u, _, vt = torch.linalg.svd(white[a][b], full_matrices=False)
         bases[a].append(u[:, :rank])
         bases[b].append(vt.T[:, :rank])
-    subspaces = [merged_subspace(found) for found in bases]
-    correlations = _mapped(white, subspaces)
+    subspaces = [w @ merged_subspace(found) for w, found in zip(whiteners, bases, strict=True)]
+    variates = [s @ whitening(s.T @ row[m] @ s) for m, (row, s) in enumerate(zip(covariance, subspaces, strict=True))]
+    correlations = _mapped(covariance, variates)
     rotations = joint_rotations(correlations)
     strength = _mean_agreement(correlations, rotations).sqrt()
-    found = [w @ s @ r for w, s, r in zip(whiteners, subspaces, rotations, strict=True)]
+    found = [v @ r for v, r in zip(variates, rotations, strict=True)]
     return [direction * strength for direction in with_joint_signs(found)]
 
 
@@ -347,6 +363,12 @@ def assemble(
         history,
         support=support,
     )
+
+
+def _error(verdict: Verdict) -> float:
+    """Read the translation error; it is NaN if no row was held out."""
+    error = verdict.translation_error
+    return math.inf if math.isnan(error) else error
 
 
 def _mapped(blocks: Sequence[Sequence[Tensor]], maps: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -58,9 +58,17 @@ class Verdict(NamedTuple):
     ----------
     pairs : dict of tuple of int to PairVerdict
         Of each pair of modalities.
+    ridge : float
+        That the canonical directions were computed with.
     """
 
     pairs: dict[tuple[int, int], PairVerdict]
+    ridge: float = 0.0
+
+    @property
+    def ranks(self) -> dict[tuple[int, int], int]:
+        """How many directions each pair of modalities shares."""
+        return {pair: verdict.rank for pair, verdict in self.pairs.items()}
 
     @property
     def errors(self) -> Tensor:
@@ -107,19 +115,20 @@ def centred(features: Sequence[Tensor], present: Tensor, rows: Tensor | None = N
 
 
 def judge(
-    features: Sequence[Tensor],
+    candidates: Sequence[Sequence[Tensor]],
     targets: Sequence[Tensor],
     present: Tensor,
     folds: Sequence[Fold],
     most: int,
     fixed: int | None,
+    ridge: float = 0.0,
 ) -> Verdict:
     """Let held-out rows judge the canonical directions of a candidate.
 
     Parameters
     ----------
-    features : sequence of Tensor of shape (n_rows, n_features)
-        The candidate: a matrix a modality.
+    candidates : sequence of sequence of Tensor of shape (n_rows, n_features)
+        The candidate, as it is if the training rows of each fold make it: a matrix a modality.
     targets : sequence of Tensor of shape (n_rows, n_targets)
         What is to be predicted of each modality, the same for candidates that are compared.
     present : Tensor of bool of shape (n_rows, n_modalities)
@@ -130,6 +139,8 @@ def judge(
         Columns of a part.
     fixed : int or None
         The rank that the user chose.
+    ridge : float, default=0.0
+        Of the canonical directions.
 
     Returns
     -------
@@ -137,8 +148,9 @@ def judge(
         Rank, correlations and errors of each pair of modalities.
     """
     verdicts = {}
-    for pair in combinations(range(len(features)), 2):
-        judged = list(_judged_folds([features[m] for m in pair], present[:, list(pair)], folds))
+    for pair in combinations(range(len(targets)), 2):
+        of_pair = [[features[m] for m in pair] for features in candidates]
+        judged = list(_judged_folds(of_pair, present[:, list(pair)], folds, ridge))
         n_pairs = min(u.shape[1] for (u, _), _ in judged)
         held_out = [torch.cat([sides[m][fold.held_out, :n_pairs] for sides, fold in judged]) for m in (0, 1)]
         correlations = pairwise_correlations(held_out[0], held_out[1])
@@ -151,7 +163,7 @@ def judge(
         )
         u, v = (_standardised(x) for x in held_out)
         verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
-    return Verdict(verdicts)
+    return Verdict(verdicts, ridge)
 
 
 def common_rank(correlations: Tensor, n_held_out: int, most: int, fixed: int | None) -> int:
@@ -230,14 +242,14 @@ def agrees_better(challenger: Verdict, incumbent: Verdict) -> bool:
 
 
 def _judged_folds(
-    features: Sequence[Tensor], present: Tensor, folds: Sequence[Fold]
+    candidates: Sequence[Sequence[Tensor]], present: Tensor, folds: Sequence[Fold], ridge: float
 ) -> Iterator[tuple[tuple[Tensor, Tensor], Fold]]:
     """Canonical variates of two modalities by the directions of each fold's training rows; rows that have both."""
     both = present.all(1)
-    for fold in folds:
+    for fold, features in zip(folds, candidates, strict=True):
         a, b = centred(features, present, fold.train)
         (left, cross), (_, right) = joint_covariance([a[fold.train], b[fold.train]], present[fold.train])
-        canonical = canonical_directions(left, right, cross)
+        canonical = canonical_directions(left, right, cross, ridge)
         rows = Fold(fold.train[both[fold.train]], fold.held_out[both[fold.held_out]])
         yield (a @ canonical.left, b @ canonical.right), rows
 
@@ -247,11 +259,13 @@ def _prediction_errors(common: Sequence[Tensor], targets: Sequence[Tensor], fold
 
 
 def _one_way_errors(common: Tensor, target: Tensor, fold: Fold) -> Tensor:
-    """Squared errors on held-out rows; common has uncorrelated columns of unit variance on training rows."""
+    """Squared errors of a regression on held-out rows; the columns of common are independent on training rows."""
     apart = target - target[fold.train].mean(0)
-    coefficients = common[fold.train].T @ apart[fold.train] / max(len(fold.train), 1)
+    known = common[fold.train]
+    coefficients = torch.linalg.solve(known.T @ known, known.T @ apart[fold.train])
     errors = (apart[fold.held_out] - common[fold.held_out] @ coefficients).square().sum(1)
-    return errors / apart[fold.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
+    share: Tensor = errors / apart[fold.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
+    return share
 
 
 def _standardised(x: Tensor) -> Tensor:

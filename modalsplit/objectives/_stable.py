@@ -4,9 +4,10 @@ Non-linearity belongs into the primitive. If c were a non-linear function of e, 
 -c in full. So the primitives get features that show linearly what the modalities' columns do not:
 
 - A rectified modality, such as a network's activations after a ReLU, is put back to what it was before the cut.
+- Products of two directions tell of the other modality what squares and products can, in closed form.
 - Small networks learn features φ of the anchors, in rounds: first such that a linear map leads from them to the other
   modalities' anchors, then such that agree across the modalities in what the rounds before did not find. The canonical
-  directions are then computed from [anchors | φ], and the split is exact.
+  directions are then computed from [anchors | products | φ], and the split is exact.
 
 Held-out rows decide on each of these; where they gain nothing, the closed form is kept.
 """
@@ -26,9 +27,11 @@ from modalsplit.nn import (
     Affine,
     FeatureNetwork,
     LearnedPrimitive,
+    ProductFeatures,
     agreement_loss,
     censored_columns,
     drawn_linear,
+    fit_products,
     fit_uncensor,
 )
 from modalsplit.objectives._closed_form import (
@@ -42,7 +45,7 @@ from modalsplit.objectives._closed_form import (
     with_anchors,
 )
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
-from modalsplit.objectives._judge import Verdict, agrees_better, centred, predicts_better
+from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centred, predicts_better
 from modalsplit.training import minimise
 
 # With fewer rows than this, features learned from them are chance.
@@ -53,6 +56,11 @@ FEWEST_EPOCHS = 10
 MOST_ROUNDS = 4
 # Features a round: a quarter of the components, within these bounds.
 FEWEST_FEATURES, MOST_FEATURES = 8, 32
+# Rows that judge what is cheap to fit anew for each fold.
+ENOUGH_HELD_OUT = 1000
+
+# A module for each modality that computes features of its anchors; None where it has none.
+_Modules = list[nn.Module | None]
 
 
 def fit_stable(views: Sequence[Tensor], settings: Settings) -> Fitted:
@@ -81,6 +89,7 @@ def fit_stable(views: Sequence[Tensor], settings: Settings) -> Fitted:
         return split_anchors(anchored, width, verdict, views, history=[])
     anchored, width, verdict = _uncensored(views, anchored, width, verdict)
     learning = _FeatureLearning(anchored, chosen, width, verdict)
+    learning.multiply()
     learning.run()
     if not learning.rounds:
         return split_anchors(anchored, width, verdict, views, history=learning.history)
@@ -113,7 +122,7 @@ class _Learner(NamedTuple):
 
 
 class _FeatureLearning:
-    """Rounds of networks, one a modality, that learn features of the anchors."""
+    """Rounds of features of the anchors: a module a modality, or none."""
 
     def __init__(self, anchored: Anchored, settings: Resolved, width: int, verdict: Verdict) -> None:
         self.anchored = anchored
@@ -122,10 +131,31 @@ class _FeatureLearning:
         self.verdict = verdict
         self.n_features = min(max(FEWEST_FEATURES, settings.n_components // 4), MOST_FEATURES)
         self.inputs = [x.float() for x in anchored.leading(settings.n_components)]
-        self.rounds: list[list[FeatureNetwork]] = []
+        self.rounds: list[_Modules] = []
         self.features: list[list[Tensor]] = []
         self.history: list[dict[str, float]] = []
         self.stopped = False
+
+    def multiply(self) -> None:
+        """Try products of each modality's anchors, and keep those by which unseen rows gain."""
+        folds = self._folds_to_judge()
+        nothing = [(None, x[:, :0].double()) for x in self.inputs]
+        kept: list[list[tuple[nn.Module | None, Tensor]]] = [[*nothing] for _ in folds]
+        for modality in range(len(self.inputs)):
+            fitted = [self._products(modality, fold.train) for fold in folds]
+            trial = [[*k[:modality], new, *k[modality + 1 :]] for k, new in zip(kept, fitted, strict=True)]
+            challenger = self._judged([[[features for _, features in of_fold]] for of_fold in trial])
+            if predicts_better(challenger, self.verdict):
+                kept, self.verdict = trial, challenger
+        modules, features = zip(*kept[0], strict=True)
+        if any(modules):
+            self.rounds.append([*modules])
+            self.features.append([*features])
+
+    def _folds_to_judge(self) -> list[Fold]:
+        """Select so many of the folds that together they hold out enough rows; each holds out about as many."""
+        folds = self.anchored.folds
+        return folds[: math.ceil(ENOUGH_HELD_OUT / len(folds[0].held_out))]
 
     def run(self) -> None:
         """Learn by translation, then by agreement, each round after round as long as unseen rows gain by it."""
@@ -137,21 +167,58 @@ class _FeatureLearning:
     def _round(self, learner: _Learner) -> bool:
         """Train networks, and keep them if unseen rows gain by it; tell if they do."""
         self._train(learner)
-        with torch.no_grad():
-            features = [network(x).double() for network, x in zip(learner.networks, self.inputs, strict=True)]
-        wholes, columns = self._wholes([*self.features, features])
-        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
         # The networks did not see the rows that the first fold holds out.
-        challenger = self.anchored.judged(candidate, self.anchored.folds[:1])
+        challenger = self._judged([[*self.features, self._computed([*learner.networks])]])
         if not predicts_better(challenger, self.verdict):
             return False
         self.verdict = challenger
-        self.rounds.append(learner.networks)
-        self.features.append(features)
+        self._keep([*learner.networks])
         return True
+
+    def _computed(self, modules: _Modules) -> list[Tensor]:
+        with torch.no_grad():
+            return [
+                x[:, :0].double() if module is None else module(x).double()
+                for module, x in zip(modules, self.inputs, strict=True)
+            ]
+
+    def _judged(self, features: Sequence[Sequence[Sequence[Tensor]]]) -> Verdict:
+        """Let unseen rows judge [anchors | features], given the features of all rounds as each fold makes them."""
+        candidates = []
+        for of_fold in features:
+            wholes, columns = self._wholes(of_fold)
+            candidates.append([whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)])
+        return self.anchored.judged(candidates, self.verdict.ridge)
+
+    def _keep(self, modules: _Modules) -> None:
+        self.rounds.append(modules)
+        self.features.append(self._computed(modules))
+
+    def _refit_products(self) -> None:
+        """Let all rows say how products tell of the other modalities, now that no row judges any more."""
+        everywhere = torch.arange(len(self.anchored.present), device=self.anchored.present.device)
+        for modules, features in zip(self.rounds, self.features, strict=True):
+            for modality, module in enumerate(modules):
+                if isinstance(module, ProductFeatures):
+                    modules[modality], features[modality] = self._products(modality, everywhere)
+
+    def _products(self, modality: int, rows: Tensor) -> tuple[ProductFeatures, Tensor]:
+        """Fit products of one modality's anchors to the others', and compute them.
+
+        0, the mean, stands for an anchor that a row lacks.
+        """
+        present = self.anchored.present
+        others = [number for number in range(len(self.inputs)) if number != modality]
+        rows = rows[(present[:, modality] & present[:, others].any(1))[rows]]
+        x, y = self.inputs[modality][rows], torch.cat([self.inputs[number][rows] for number in others], dim=1)
+        module, left_out = fit_products(x.double(), y.double(), self.n_features)
+        features = module(self.inputs[modality].double())
+        features[rows] = left_out
+        return module.float(), features
 
     def split(self, views: Sequence[Tensor]) -> Fitted:
         """Split [anchors | features of all rounds]."""
+        self._refit_products()
         wholes, columns = self._wholes(self.features)
         support, readouts = split_readouts(self.anchored, wholes, columns, self.verdict)
         primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
@@ -172,8 +239,8 @@ class _FeatureLearning:
 
     def _primitive(self, modality: int, readout: Tensor) -> LearnedPrimitive:
         """Put the frozen map of one modality together, from its columns to its primitive."""
-        networks = [of_round[modality] for of_round in self.rounds]
-        n_anchors = len(readout) - self.n_features * len(networks)
+        networks = [module for of_round in self.rounds if (module := of_round[modality]) is not None]
+        n_anchors = len(readout) - sum(of_round[modality].shape[1] for of_round in self.features)
         return LearnedPrimitive(
             self.anchored.maps[modality].narrowed(n_anchors),
             networks,
@@ -193,8 +260,7 @@ class _FeatureLearning:
             return [x[:, :0] for x in self.inputs]
         wholes, columns = self._wholes(self.features)
         candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
-        ranks = {pair: verdict.rank for pair, verdict in self.verdict.pairs.items()}
-        directions = common_directions(candidate, self.anchored.present, ranks)
+        directions = common_directions(candidate, self.anchored.present, self.verdict.ranks, self.verdict.ridge)
         return [(x @ direction).float() for x, direction in zip(candidate, directions, strict=True)]
 
     def _train(self, learner: _Learner) -> None:

@@ -61,7 +61,9 @@ def _supported(features: Sequence[Tensor], anchored: Anchored, pair: tuple[int, 
 
     def correlations(order: Tensor) -> Tensor:
         shuffled = torch.stack([present[:, 0], present[order, 1]], dim=1)
-        verdict = judge([a, b[order]], [a[:, :1], b[order, :1]], shuffled, anchored.folds, settings.n_components, None)
+        candidates = [[a, b[order]]] * len(anchored.folds)
+        targets = [a[:, :1], b[order, :1]]
+        verdict = judge(candidates, targets, shuffled, anchored.folds, settings.n_components, None)
         return verdict.correlations
 
     n, device = len(present), settings.generator.device

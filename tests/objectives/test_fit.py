@@ -8,6 +8,8 @@ from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import disentanglement_score
 from modalsplit.nn import residual_share
 from modalsplit.objectives import Settings, automatic_width, fit_closed_form, fit_stable
+from modalsplit.objectives._closed_form import anchor, best_width, common_directions
+from modalsplit.objectives._fitted import resolved
 from modalsplit.objectives._judge import PairVerdict, Verdict, agrees_better, common_rank, predicts_better
 
 
@@ -83,12 +85,12 @@ def test_stable_recovers_sines():
 
 
 def test_later_rounds_go_on_from_the_first():
-    """Products of eight factors are too many for one round."""
-    data = make_modalities(3000, kind="product", n_shared=8, n_features=(80, 60), random_state=0)
+    """Absolute values of eight factors are too many for one round."""
+    data = make_modalities(3000, kind="absolute", n_shared=8, n_features=(80, 60), random_state=0)
     short = {"max_epochs": 60, "n_components": 40}
     fitted = fit_stable(tensors(data), settings(**short))
     rounds = {record["round"] for record in fitted.history}
-    assert rounds >= {1, 2}
+    assert rounds >= {2, 3}  # the first is the products
     assert len(fitted.module.branches[0].primitive.networks) >= 2
     assert fitted.rank >= 8
 
@@ -242,8 +244,8 @@ def test_incomplete_rows_count_for_what_they_have(fit):
 def test_rectified_modalities_are_put_back_where_that_agrees_better():
     data = planted("raw", n=2000)
     fitted = fit_stable(tensors(data), settings(max_epochs=2))
-    assert fitted.rank == 4
-    assert all(branch.primitive.front is not None for branch in fitted.module.branches)
+    primitives = [branch.primitive for branch in fitted.module.branches]
+    assert all(getattr(primitive, "anchors", primitive).front is not None for primitive in primitives)
     assert score(fitted, data).D > score(fit_closed_form(tensors(data), settings()), data).D + 0.02
 
 
@@ -254,3 +256,28 @@ def test_automatic_width_holds_the_factors_and_little_more(kind, noise):
     assert 8 <= width <= 30
     full, narrow = (score(fit_closed_form(tensors(data), settings(n_components=n)), data) for n in (59, width))
     assert narrow.D > full.D - 0.02
+
+
+def test_products_are_found_without_training():
+    """Squares are functions of the second degree: no round of networks is worth its while."""
+    data = make_modalities(3000, kind="quadratic", random_state=0)
+    fitted = fit_stable(tensors(data), settings(n_components=64, max_epochs=1))
+    networks = [branch.primitive.networks for branch in fitted.module.branches]
+    assert [[type(network).__name__ for network in of_branch] for of_branch in networks] == [["ProductFeatures"], []]
+    assert fitted.rank == 8
+    assert score(fitted, data).D > 0.98
+
+
+def test_a_ridge_finds_directions_where_rows_are_few():
+    data = make_modalities(2300, noise=0.7, n_features=(100, 60), n_shared=5, n_private=5, random_state=0)
+    views = [x[:300] for x in tensors(data)]
+    anchored = anchor(views, resolved(settings(n_components=50)))
+    _, verdict = best_width(anchored)
+    assert verdict.ridge > 0
+    features = anchored.leading(50)
+    directions = common_directions(features, anchored.present, verdict.ranks, verdict.ridge)
+    for x, direction in zip(features, directions, strict=True):
+        variates = x @ direction
+        covariance = variates.T @ variates / len(x)
+        off = covariance - torch.diag(covariance.diagonal())
+        assert off.abs().max() < 1e-9  # the ridge decides on the subspace alone

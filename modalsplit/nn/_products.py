@@ -1,0 +1,163 @@
+"""Features of the second degree: what products of two columns tell of another modality, in closed form."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from modalsplit.nn._canonical import whitening
+
+# Columns that are multiplied with each other, at most: 40 have 820 products.
+MOST_COLUMNS = 40
+# Of the products' mean variance; cross-validation chooses.
+RIDGES = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+# What a search round keeps of the directions that matter.
+KEPT = 2 / 3
+
+
+class ProductFeatures(nn.Module):
+    """Linear combinations of some directions of a modality and of their products.
+
+    Parameters
+    ----------
+    basis : Tensor of shape (n_in, n_directions)
+        The directions, in the input's columns.
+    mean : Tensor of shape (n_terms,)
+        Of the terms: n_directions (n_directions + 3) / 2, see `terms`.
+    weight : Tensor of shape (n_terms, n_features)
+        From terms to features.
+    """
+
+    basis: Tensor
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, basis: Float[Tensor, "P M"], mean: Float[Tensor, " T"], weight: Float[Tensor, "T F"]) -> None:
+        super().__init__()
+        self.n_in = len(basis)
+        self.register_buffer("basis", basis)
+        self.register_buffer("mean", mean)
+        self.register_buffer("weight", weight)
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B F"]:
+        """Compute the features of a batch."""
+        features: Tensor = (terms(x @ self.basis) - self.mean) @ self.weight
+        return features
+
+
+def terms(u: Float[Tensor, "B M"]) -> Float[Tensor, "B T"]:
+    """Put columns and the products of any two, squares included, side by side.
+
+    Parameters
+    ----------
+    u : Tensor of shape (n_rows, n_columns)
+        The columns.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_columns (n_columns + 3) / 2)
+        The columns, then the upper triangle of their products, row by row.
+    """
+    first, second = torch.triu_indices(u.shape[1], u.shape[1], device=u.device)
+    return torch.cat([u, u[:, first] * u[:, second]], dim=1)
+
+
+def fit_products(
+    x: Float[Tensor, "N P"], y: Float[Tensor, "N Q"], n_features: int
+) -> tuple[ProductFeatures, Float[Tensor, "N F"]]:
+    """Find the functions of the second degree of one modality that tell most of another one.
+
+    A ridge regression on all terms of the leading columns gives the functions' gradients; directions in which
+    these do not vary do not matter. So the search narrows the directions by a third a round, regresses anew, and
+    keeps the set that generalised cross-validation likes best: few directions have few products, hence little
+    noise. The features are the leading principal components of what is predicted (reduced-rank regression).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_in)
+        Anchors of a modality, the columns of most variance first.
+    y : Tensor of shape (n_rows, n_targets)
+        Anchors of the others.
+    n_features : int
+        How many functions, at most.
+
+    Returns
+    -------
+    features : ProductFeatures
+        The functions, of unit variance on these rows; none if x does not vary.
+    left_out : Tensor of shape (n_rows, n_features)
+        Their values on these rows, each from the regression of all other rows: what the functions of a row
+        themselves give is nearer to its own y than they will be to that of an unseen row.
+
+    References
+    ----------
+    Golub, Heath and Wahba, Generalized cross-validation, Technometrics 1979; Hristache, Juditsky, Polzehl and
+    Spokoiny, Structure adaptive approach for dimension reduction, Annals of Statistics 2001, for the gradients.
+    """
+    if len(x) < 2 or not x.std() > 0:
+        nothing = ProductFeatures(x.new_zeros(x.shape[1], 0), x.new_zeros(0), x.new_zeros(0, 0))
+        return nothing, x.new_zeros(len(x), 0)
+    y = y - y.mean(0)
+    basis = _searched(x, y)
+    z = terms(x @ basis)
+    mean = z.mean(0)
+    _, weight, leverage = _regressed(z - mean, y)
+    told = (z - mean) @ weight
+    _, sizes, vt = torch.linalg.svd(told.T @ told / len(x))
+    kept = sizes[:n_features] > torch.finfo(sizes.dtype).eps * sizes[0]
+    rotation = vt.T[:, :n_features][:, kept] / sizes[:n_features][kept].sqrt()
+    left_out = (told - leverage[:, None] * y) / (1 - leverage[:, None])
+    return ProductFeatures(basis, mean, weight @ rotation), left_out @ rotation
+
+
+def _searched(x: Tensor, y: Tensor) -> Tensor:
+    """Directions whose terms predict best, by cross-validation."""
+    # So many that the terms are fewer than half of the rows.
+    widest = int(min(MOST_COLUMNS, x.shape[1], max(2.0, (len(x) + 2) ** 0.5 - 1.5)))
+    basis = torch.eye(x.shape[1], widest, dtype=x.dtype, device=x.device) / x.std()
+    best = (torch.inf, basis)
+    while True:
+        u = x @ basis
+        z = terms(u)
+        error, weight, _ = _regressed(z - z.mean(0), y)
+        if error < best[0]:
+            best = (error, basis)
+        n_directions = int(u.shape[1] * KEPT)
+        if n_directions < 2:
+            return best[1]
+        basis = basis @ _most_varied(u, weight)[:, :n_directions]
+
+
+def _most_varied(u: Tensor, weight: Tensor) -> Tensor:
+    """Directions, of unit variance, along which the functions vary most: eigenvectors of their gradients' products."""
+    width = u.shape[1]
+    first, second = torch.triu_indices(width, width, device=u.device)
+    hessians = u.new_zeros(weight.shape[1], width, width)
+    hessians[:, first, second] = weight[width:].T
+    hessians = hessians + hessians.transpose(1, 2)
+    covariance = u.T @ u / len(u)
+    gradients = weight[:width] @ weight[:width].T + (hessians @ covariance @ hessians).sum(0)
+    white = whitening(covariance)
+    back = covariance @ white
+    directions: Tensor = white @ torch.linalg.eigh(back.T @ gradients @ back).eigenvectors.flip(1)
+    return directions
+
+
+def _regressed(z: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Ridge regression, both centred: the least generalised cross-validation error, its weights and leverages."""
+    n = len(z)
+    variances, vectors = torch.linalg.eigh(z.T @ z / n)
+    variances = variances.clamp(min=0)
+    projected = vectors.T @ (z.T @ y) / n
+    power, total = projected.square().sum(1), y.square().sum() / n
+    best, shrunk = torch.inf, torch.zeros_like(variances)
+    for ridge in RIDGES:
+        inverse = 1 / (variances + ridge * variances.mean())
+        freedom = (variances * inverse).sum() / n
+        squares = total - 2 * (power * inverse).sum() + (variances * power * inverse.square()).sum()
+        error = float(squares / (1 - freedom).square())
+        if error < best and freedom < 1:
+            best, shrunk = error, inverse
+    leverage = ((z @ (vectors * shrunk.sqrt())).square().sum(1) + 1) / n
+    return best, vectors @ (projected * shrunk[:, None]), leverage
