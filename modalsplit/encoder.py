@@ -187,8 +187,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     objective : str, default="stable"
         How the parts are found:
 
-        - ``"stable"``: canonical directions of the modalities' principal anchors and of features that
-          small networks learn from them. Finds non-linear sharing and sees through rectified features. Where
+        - ``"stable"``: canonical directions of the modalities' principal anchors, of their products, and of
+          features that small networks learn from them. Finds non-linear sharing and sees through rectified features. Where
           held-out items are not served better than by ``"cca"``, it is ``"cca"``.
         - ``"cca"``: the closed form without learned features, fast and linear.
         - ``"paper"``: Eq. 3 and the bounded reading of Eq. 10, trained by gradients.
