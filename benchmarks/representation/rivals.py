@@ -66,15 +66,13 @@ def sklearn_trials(kind: str, d: int, seed: int) -> list[Trial]:
         mean = both.mean(axis=0)
         R = np.linalg.qr(both - mean, mode="r")
         rows = np.vstack([R, -R]) if len(both) > 2 * len(R) else both - mean
-        model = (
-            CCA(d, scale=False, max_iter=50, tol=1e-4)
-            if kind == "CCA"
-            else PLSCanonical(d, scale=False, algorithm="svd")
-        )
+        left, right = rows[:, : X.shape[1]], rows[:, X.shape[1] :]
         with warnings.catch_warnings():
             # Pairs of columns that share nothing have nothing to converge to.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(rows[:, : X.shape[1]], rows[:, X.shape[1] :])
+            model = (
+                CCA(d, scale=False, max_iter=50, tol=1e-4).fit(left, right) if kind == "CCA" else _pls(d, left, right)
+            )
 
         def shared(new: Views) -> Views:
             A, B = reduced(new)
@@ -84,6 +82,13 @@ def sklearn_trials(kind: str, d: int, seed: int) -> list[Trial]:
         return shared
 
     return [Trial("", fit)]
+
+
+def _pls(d: int, left: np.ndarray, right: np.ndarray) -> PLSCanonical:
+    try:
+        return PLSCanonical(d, scale=False, algorithm="svd").fit(left, right)
+    except np.linalg.LinAlgError:  # LAPACK gives up now and then; scikit-learn's default algorithm is slower
+        return PLSCanonical(d, scale=False).fit(left, right)
 
 
 def _ridge_cca(d: int, shrinkage: float, views: Views) -> Shared:
