@@ -64,11 +64,13 @@ class _Walk:
             self._feed_new(value)
 
     def _feed_new(self, value: Any) -> None:
-        for kind, feed in self._kinds():
-            if isinstance(value, kind):
-                feed(value)
-                return
-        self._object(value)
+        if type(value) is list:
+            self._all("list", value)
+        elif type(value) is dict:
+            self._all("dict", value.items())
+        else:
+            feed = next((feed for kind, feed in self._kinds() if isinstance(value, kind)), self._object)
+            feed(value)
 
     def _kinds(self) -> Iterator[tuple[Any, Callable[[Any], None]]]:
         yield np.ndarray, self._array
@@ -150,7 +152,7 @@ class _Walk:
         if isinstance(reduced, str):
             self._write("global", f"{type(value).__module__}.{reduced}")
             return
-        self._all("object", [list(part) if isinstance(part, Iterator) else part for part in reduced])
+        self._all("object", [tuple(part) if isinstance(part, Iterator) else part for part in reduced])
 
     def _feed_if_possible(self, value: Any) -> None:
         """Feed what code refers to; locks, loggers and the like do not decide what it returns."""
