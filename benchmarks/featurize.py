@@ -158,9 +158,8 @@ def speed_of_glove() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "glove.6B.50d.txt"
         with path.open("w") as file:
-            file.writelines(
-                f"{word} {' '.join(map(repr, row.tolist()))}\n" for word, row in zip(words, matrix, strict=True)
-            )
+            for word, row in zip(words, matrix, strict=True):
+                file.write(f"{word} {' '.join(f'{number:.5g}' for number in row.tolist())}\n")  # GloVe's own digits
         first, vectors = timed(lambda: load_vectors(path, folder))
         second, again = timed(lambda: load_vectors(path, folder))
         assert again.rows == vectors.rows

@@ -74,7 +74,7 @@ def load_vectors(source: Any, cache_dir: str | PathLike[str] | None = None) -> W
 
 def _read_cached(path: Path, cache_dir: Path) -> WordVectors:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     kept = cache_dir / f"word-vectors-{digest}.arrow"
     table = read_table(kept)
     if table is not None:

@@ -13,6 +13,7 @@ from torchvision import models
 
 from modalsplit.featurize import TorchvisionFeaturizer
 from modalsplit.featurize._network import in_threads, preprocess_of
+from modalsplit.featurize._weights import hash_prefix
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,10 @@ def test_a_few_hundred_pictures_take_no_more_memory_than_a_few(weights):
     picture = np.zeros((4, 4, 3), np.uint8)
     ImageFeaturizer(network, preprocess=one, batch_size=4, device="cpu").fit_transform([picture] * 300)
     assert max(most) <= 4 + 2 * 4 + 2
+
+
+def test_every_download_of_torchvision_names_its_hash():
+    names = models.list_models(module=models)
+    urls = [entry.url for name in names for entry in models.get_model_weights(name)]
+    assert len(urls) > len(names)
+    assert [url for url in urls if not re.fullmatch("[0-9a-f]{8,}", hash_prefix(url))] == []
