@@ -63,6 +63,7 @@ class FeatureCache:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._places: dict[bytes, tuple[str, int]] = {}
         self._known: set[str] = set()
+        self._changed = 0
         self._segment = lru_cache(_OPEN_SEGMENTS)(self._read_segment)
         _remove_stale(self._folder)
         self._refresh()
@@ -112,9 +113,15 @@ class FeatureCache:
         added = [keys[number] for number in new]
         write_table({"key": pa.array(added, pa.binary(16)), "features": as_arrow(rows[new])}, self._folder / name)
         self._index(name, added)
+        # What another process added just now is found when it adds again; until then it is only computed twice.
+        self._changed = self._folder.stat().st_mtime_ns
 
     def _refresh(self) -> None:
-        """Take up what other processes have added since."""
+        """Take up what other processes have added since; the folder's own time tells whether there is anything."""
+        changed = self._folder.stat().st_mtime_ns
+        if changed == self._changed:
+            return
+        self._changed = changed
         names = {entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".arrow")}
         for name in sorted(names - self._known):
             table = read_table(self._folder / name)

@@ -43,7 +43,7 @@ class _PictureFeaturizer(ItemFeaturizer):
     """The way from pictures to rows, for whatever network `_load` returns."""
 
     _noun = "picture"
-    batch_size: int
+    batch_size: int | None
     device: str | torch.device
     n_jobs: int | None
     cache_dir: str | PathLike[str] | None
@@ -104,23 +104,24 @@ class _PictureFeaturizer(ItemFeaturizer):
         batch = _Batch(
             network, cache, column.labels, np.full((len(column.items), self._n_features_out), np.nan, np.float32)
         )
-        ahead = 2 * self.batch_size
+        size = self.batch_size or (8 if network.device.type == "cpu" else 64)
         read = _reader(column, network, cache)
-        pictures = in_threads(read, range(len(column.items)), effective_n_jobs(self.n_jobs), ahead)
+        pictures = in_threads(read, range(len(column.items)), effective_n_jobs(self.n_jobs), ahead=2 * size)
         name = type(self).__name__
         for row, picture in tqdm(
             pictures, desc=name, unit="picture", total=len(column.items), disable=self.verbose <= 0
         ):
             if isinstance(picture, BadItemError):
                 quarantine.add(row, picture)
-            elif batch.add(row, picture) == self.batch_size:
+            elif batch.add(row, picture) == size:
                 batch.flush()
         batch.flush()
         return self._finish(X, batch.features, quarantine)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_scalar(self.batch_size, "batch_size", (int, np.integer), min_val=1)
+        if self.batch_size is not None:
+            check_scalar(self.batch_size, "batch_size", (int, np.integer), min_val=1)
 
     def _cache(self, network: Network) -> FeatureCache | None:
         if self.cache_dir is None:
@@ -221,8 +222,9 @@ class TorchvisionFeaturizer(_PictureFeaturizer):
     preprocess : callable, default=None
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default what torchvision says for these weights, or for its own weights of this model.
-    batch_size : int, default=32
-        Pictures at a time. It changes memory and speed, not the features.
+    batch_size : int, default=None
+        Pictures at a time. It changes memory and speed, not the features. None is 8 on a CPU, whose caches larger
+        batches outgrow, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
@@ -270,7 +272,7 @@ class TorchvisionFeaturizer(_PictureFeaturizer):
         layer: str | None = None,
         pooling: str = "mean",
         preprocess: Callable[[Image], Tensor] | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
@@ -343,8 +345,9 @@ class VGG19Featurizer(_PictureFeaturizer):
         * ``"conv5_regions"``: the last convolution after its ReLU, 14 x 14 regions of 512 channels (100,352), and
           ``"pool5_regions"``, the same after pooling, 7 x 7 of 512 (25,088); the regions of VECF. Regions come row
           by row, each with all its channels: ``X.reshape(n_items, 196, 512)``.
-    batch_size : int, default=32
-        Pictures at a time. It changes memory and speed, not the features.
+    batch_size : int, default=None
+        Pictures at a time. It changes memory and speed, not the features. None is 8 on a CPU, whose caches larger
+        batches outgrow, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
@@ -398,7 +401,7 @@ class VGG19Featurizer(_PictureFeaturizer):
         weights: str | PathLike[str] = "DEFAULT",
         *,
         layer: str = "fc7",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
@@ -441,8 +444,8 @@ class ImageFeaturizer(_PictureFeaturizer):
     preprocess : callable, default=None
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default the shorter side to 256, the central 224 x 224, ImageNet's mean and standard deviation.
-    batch_size : int, default=32
-        Pictures at a time.
+    batch_size : int, default=None
+        Pictures at a time. None is 8 on a CPU, whose caches larger batches outgrow, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
@@ -490,7 +493,7 @@ class ImageFeaturizer(_PictureFeaturizer):
         network: Callable[[Tensor], Any],
         *,
         preprocess: Callable[[Image], Tensor] | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
