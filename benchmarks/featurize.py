@@ -31,7 +31,7 @@ from modalsplit import ImageFeaturizer, SentenceTransformerFeaturizer
 from modalsplit.featurize._vectors import load_vectors  # noqa: PLC2701 - the load alone, without any text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small-mm"
-BATCH = 8  # for all: on a CPU it takes a third of the time of 32
+BATCH = 4  # for all: on a CPU, the C library hands the memory of larger batches back and asks for it again
 
 
 class Lite0(torch.nn.Module):
@@ -100,28 +100,48 @@ def data_loader(network: torch.nn.Module, paths: list[str]) -> np.ndarray:
 
 
 def speed_of_posters(n_items: int) -> dict[str, np.ndarray]:
+    """Time each way on all posters, a chunk of 200 at a time in turns: what else the machine does then meets all alike.
+
+    A chunk costs the DataLoader a start of its workers, about 0.1 s, and ours a start of its threads.
+    """
     paths, _, _ = movies(n_items)
     network = Lite0().eval()
     posters = Posters(paths)
-    plain_loop(network, paths[:BATCH])  # the first batch of a process is slower
-    decode, tensors = timed(lambda: [posters[row] for row in range(n_items)])
-    batches = torch.stack(tensors).split(BATCH)
-    before, _ = timed(lambda: read_all(network, batches))
-    featurizer = ImageFeaturizer(network, preprocess=preprocess(), batch_size=BATCH, device="cpu").fit(paths)
-    ours, features = timed(lambda: featurizer.transform(paths))
-    after, _ = timed(lambda: read_all(network, batches))
-    alone = min(before, after)  # the first long run of a process is slower; the smaller is the harder bound
-    del tensors, batches
-    loader, _ = timed(lambda: data_loader(network, paths))
-    loop, by_hand = timed(lambda: plain_loop(network, paths))
+    featurizer = ImageFeaturizer(network, preprocess=preprocess(), device="cpu").fit(paths)
+    batch = torch.stack([posters[row] for row in range(BATCH)])
+    ways: dict[str, Callable[[list[str]], Any]] = {
+        "decode alone": lambda chunk: [Posters(chunk)[row].sum() for row in range(len(chunk))],
+        "network alone": lambda chunk: read_all(network, [batch] * (len(chunk) // BATCH)),
+        "ours": featurizer.transform,
+        "DataLoader": lambda chunk: data_loader(network, chunk),
+        "loop": lambda chunk: plain_loop(network, chunk),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[Any]] = {name: [] for name in ways}
+    for way in ways.values():
+        way(paths[: 8 * BATCH])  # the first batches of a process are slower
+    for start in range(0, n_items, 200):
+        for name, way in ways.items():
+            took, features = timed(lambda way=way, start=start: way(paths[start : start + 200]))
+            seconds[name].append(took)
+            found[name].append(features)
+    total = {name: sum(chunks) for name, chunks in seconds.items()}
     print(f"\n{n_items} posters, EfficientNet-Lite0, {torch.get_num_threads()} threads; seconds")
-    print(
-        f"  decode alone {decode:.1f}, network alone {before:.1f} before and {after:.1f} after, ours {ours:.1f}, DataLoader {loader:.1f}, loop {loop:.1f}"
+    for name, chunks in seconds.items():
+        print(f"  {name}: {total[name]:.1f}; chunks {', '.join(f'{chunk:.2f}' for chunk in chunks)}")
+    verdict(
+        "ours / max(decode alone, network alone)",
+        total["ours"] / max(total["decode alone"], total["network alone"]),
+        1.15,
     )
-    verdict("ours / max(decode alone, network alone)", ours / max(decode, alone), 1.15)
-    verdict("ours / loop over PIL and torchvision, batch 1", ours / loop, 1.0)
-    verdict("ours / DataLoader with 2 workers", ours / loader, 1.0)
-    return {"ours": features, "by hand": by_hand}
+    verdict("ours / loop over PIL and torchvision, batch 1", total["ours"] / total["loop"], 1.0)
+    verdict("ours / DataLoader with 2 workers", total["ours"] / total["DataLoader"], 1.0)
+    return {"ours": np.concatenate(found["ours"]), "by hand": np.concatenate(found["loop"])}
+
+
+def in_process(*arguments: str) -> Any:
+    command = [sys.executable, "-m", "benchmarks.featurize", *arguments]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
 def peak_memory(n_items: int) -> None:
@@ -142,8 +162,7 @@ def memory() -> None:
     print("\nPeak memory with cache_dir; MiB")
     rest = []
     for n_items in (1000, 5500):
-        command = [sys.executable, "-m", "benchmarks.featurize", "--peak-memory", str(n_items)]
-        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        found = in_process("--peak-memory", str(n_items))
         rest.append(found["peak"] - found["output"])
         print(
             f"  {n_items} posters: peak {found['peak']:.0f}, output {found['output']:.0f}, the rest {rest[-1]:.0f}; "

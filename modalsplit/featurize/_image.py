@@ -104,7 +104,7 @@ class _PictureFeaturizer(ItemFeaturizer):
         batch = _Batch(
             network, cache, column.labels, np.full((len(column.items), self._n_features_out), np.nan, np.float32)
         )
-        size = self.batch_size or (8 if network.device.type == "cpu" else 64)
+        size = self.batch_size or (4 if network.device.type == "cpu" else 64)
         read = _reader(column, network, cache)
         pictures = in_threads(read, range(len(column.items)), effective_n_jobs(self.n_jobs), ahead=2 * size)
         name = type(self).__name__
@@ -223,8 +223,8 @@ class TorchvisionFeaturizer(_PictureFeaturizer):
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default what torchvision says for these weights, or for its own weights of this model.
     batch_size : int, default=None
-        Pictures at a time. It changes memory and speed, not the features. None is 8 on a CPU, whose caches larger
-        batches outgrow, else 64.
+        Pictures at a time. It changes memory and speed, not the features. None is 4 on a CPU, where the memory
+        of larger batches costs more than it saves, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
@@ -346,8 +346,8 @@ class VGG19Featurizer(_PictureFeaturizer):
           ``"pool5_regions"``, the same after pooling, 7 x 7 of 512 (25,088); the regions of VECF. Regions come row
           by row, each with all its channels: ``X.reshape(n_items, 196, 512)``.
     batch_size : int, default=None
-        Pictures at a time. It changes memory and speed, not the features. None is 8 on a CPU, whose caches larger
-        batches outgrow, else 64.
+        Pictures at a time. It changes memory and speed, not the features. None is 4 on a CPU, where the memory
+        of larger batches costs more than it saves, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
@@ -445,7 +445,8 @@ class ImageFeaturizer(_PictureFeaturizer):
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default the shorter side to 256, the central 224 x 224, ImageNet's mean and standard deviation.
     batch_size : int, default=None
-        Pictures at a time. None is 8 on a CPU, whose caches larger batches outgrow, else 64.
+        Pictures at a time. None is 4 on a CPU, where the memory of larger batches costs more than it saves,
+        else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
     n_jobs : int, default=None
