@@ -96,7 +96,7 @@ def finish(
         head = f"# Representation\n\n`python -m benchmarks.representation`: {n_seeds} seeds.\n\n{HOW}\n"
         (folder / "representation.md").write_text(head + "\n".join(lines) + "\n")
         table.to_csv(folder / "representation.csv", index=False, float_format="%.5f")
-    return 0 if not absent and all(verdict.holds for verdict in outcome) else 1
+    return 0 if not absent and all(verdict.word == "yes" for verdict in outcome) else 1
 
 
 def with_means(row: dict[str, object]) -> dict[str, object]:
@@ -193,4 +193,4 @@ def remarks(absent: list[Key], left_out: list[str]) -> list[str]:
 
 def said(outcome: list[Verdict]) -> list[str]:
     explained = "Differences are paired by seed: their mean and its standard error."
-    return ["## Verdicts", "", explained, "", *(f"* {'yes' if v.holds else 'NO'}: {v.text}" for v in outcome)]
+    return ["## Verdicts", "", explained, "", *(f"* {v.word}: {v.text}" for v in outcome)]

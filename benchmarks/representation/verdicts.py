@@ -17,8 +17,15 @@ N_SHOWN = 4
 
 
 class Verdict(NamedTuple):
+    """What the table says of a target; open if it holds so far, but cells of rivals are not computed."""
+
     holds: bool
     text: str
+    open: bool = False
+
+    @property
+    def word(self) -> str:
+        return "NO" if not self.holds else "OPEN" if self.open else "yes"
 
 
 class Comparison(NamedTuple):
@@ -71,14 +78,23 @@ def above(table: pd.DataFrame, data: str, score: str, what: str, *, or_equal: bo
         shown = "; ".join(map(str, lost[:N_SHOWN]))
         text = f"{what} {mean:.4f}, below {len(lost)} of {len(found)} variants of rivals, the farthest {shown}"
     elif or_equal:
-        text = f"{what} {mean:.4f}, at least that of the best rival, {nearest}"
+        text = f"{what} {mean:.4f}, at least that of the best rival computed, {nearest}"
     elif ties:
-        text = f"{what} {mean:.4f}, above every rival but for ties"
+        text = f"{what} {mean:.4f}, above every rival computed but for ties"
     else:
-        text = f"{what} {mean:.4f}, above every rival; nearest {nearest}"
+        text = f"{what} {mean:.4f}, above every rival computed; nearest {nearest}"
     if ties:
         text += "; ties within one standard error: " + "; ".join(map(str, ties))
-    yield Verdict(not lost, text)
+    if lacking := not_computed(ours, theirs):
+        text += "; not computed: " + ", ".join(lacking)
+    yield Verdict(not lost, text, open=bool(lacking))
+
+
+def not_computed(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
+    """Name the rivals that lack a seed that ours has, with how many they have of how many."""
+    seeds = set(ours.seed)
+    have = {name: len(seeds & set(theirs[theirs.method == name].seed)) for name in RIVALS}
+    return [f"{name} ({n} of {len(seeds)} seeds)" for name, n in have.items() if n < len(seeds)]
 
 
 def compared(ours: pd.DataFrame, theirs: pd.DataFrame, score: str) -> Iterator[Comparison]:

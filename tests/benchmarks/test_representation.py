@@ -173,7 +173,7 @@ def planted_rows(values):
 @pytest.mark.parametrize(
     ("theirs", "holds", "words"),
     [
-        ([0.8, 0.8, 0.8], True, "above every rival; nearest RidgeCCA"),
+        ([0.8, 0.8, 0.8], True, "above every rival computed; nearest RidgeCCA"),
         ([0.89, 0.91, 0.9], True, "but for ties; ties within one standard error: RidgeCCA"),
         ([0.95, 0.95, 0.951], False, "below 1 of 2 variants of rivals, the farthest RidgeCCA"),
     ],
@@ -183,10 +183,24 @@ def test_verdicts_tell_wins_ties_and_losses(theirs, holds, words):
     found = list(verdicts.verdicts(table))
     assert len(found) == 2
     assert all(verdict.holds is holds and words in verdict.text for verdict in found)
+    # Two rivals of many are no proof; a loss to one is.
+    assert {verdict.word for verdict in found} == {"OPEN" if holds else "NO"}
+    assert all("InfoNCE (0 of 3 seeds)" in verdict.text for verdict in found)
+
+
+def test_a_verdict_is_final_with_all_rivals_in_all_seeds():
+    rivals_of_all = {name: [0.5, 0.5] for name in verdicts.RIVALS}
+    table = pd.DataFrame(planted_rows({"stable": [0.9, 0.9], **rivals_of_all}))
+    assert {verdict.word for verdict in verdicts.verdicts(table)} == {"yes"}
+    lacking = pd.DataFrame(planted_rows({"stable": [0.9, 0.9], **rivals_of_all, "KCCA": [0.5]}))
+    found = list(verdicts.verdicts(lacking))
+    assert {verdict.word for verdict in found} == {"OPEN"}
+    assert all(verdict.text.endswith("not computed: KCCA (1 of 2 seeds)") for verdict in found)
 
 
 def test_the_page_has_a_row_a_variant_and_the_exit_code_tells(tmp_path, capsys):
-    rows = planted_rows({"stable": [0.9, 0.92], "cca": [0.9, 0.9], "RidgeCCA": [0.5, 0.5], "con": [0.0, 0.0]})
+    theirs = {name: [0.5, 0.5] for name in verdicts.RIVALS}
+    rows = planted_rows({"stable": [0.9, 0.92], "cca": [0.9, 0.9], **theirs})
     assert report.finish(rows, [], [], 2, tmp_path) == 0
     page = (tmp_path / "representation.md").read_text()
     assert "| stable | 0.910 ± 0.014 |" in page
