@@ -87,7 +87,7 @@ def read_image_features(path: Path, ids: pd.Index[str]) -> NDArray[np.float32]:
     Parameters
     ----------
     path : Path
-        The file, of some 24 GB for Clothing; it is mapped and passed through in blocks.
+        The file, which may be larger than memory: it is read in blocks of 17 MB.
     ids : Index of str
         Wanted products.
 
@@ -107,17 +107,17 @@ def read_image_features(path: Path, ids: pd.Index[str]) -> NDArray[np.float32]:
             f"{path} ends in the middle of record {n_records + 1}: it has {path.stat().st_size} bytes, and a record has "
             f"{RECORD.itemsize} (10 of the ASIN, 4,096 float32). Download it again, and unpack it if it is packed."
         )
-    records = np.memmap(path, dtype=RECORD, mode="r")
     features = np.full((len(ids), 4096), np.nan, dtype=np.float32)
-    for start in tqdm(range(0, n_records, N_RECORDS), desc=path.name, disable=None):
-        block = records[start : start + N_RECORDS]
-        is_asin = np.char.isalnum(block["asin"])
-        if not is_asin.all():
-            wrong = int(np.flatnonzero(~is_asin)[0])
-            raise ValueError(
-                f"{path}, record {start + wrong + 1}: {bytes(block['asin'][wrong])!r} is no ASIN. A part of the file is "
-                "missing, or it is of another format. Download it again."
-            )
-        rows = ids.get_indexer(block["asin"].astype("U10"))
-        features[rows[rows >= 0]] = block["features"][rows >= 0]
+    with path.open("rb") as file:
+        for start in tqdm(range(0, n_records, N_RECORDS), desc=path.name, disable=None):
+            block = np.fromfile(file, dtype=RECORD, count=N_RECORDS)
+            is_asin = np.char.isalnum(block["asin"])
+            if not is_asin.all():
+                wrong = int(np.flatnonzero(~is_asin)[0])
+                raise ValueError(
+                    f"{path}, record {start + wrong + 1}: {bytes(block['asin'][wrong])!r} is no ASIN. A part of the file "
+                    "is missing, or it is of another format. Download it again."
+                )
+            rows = ids.get_indexer(block["asin"].astype("U10"))
+            features[rows[rows >= 0]] = block["features"][rows >= 0]
     return features
