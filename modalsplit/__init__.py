@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         VGG19Featurizer,
     )
     from modalsplit.interactions import Interactions
+    from modalsplit.persistence import load, save
     from modalsplit.pipeline import make_pamd_pipeline
     from modalsplit.recommend import AttentiveBPR, Recommender
 
@@ -40,7 +41,9 @@ _HOME = {
     "TorchvisionFeaturizer": "modalsplit.featurize",
     "VGG19Featurizer": "modalsplit.featurize",
     "diagnose": "modalsplit.diagnosis",
+    "load": "modalsplit.persistence",
     "make_pamd_pipeline": "modalsplit.pipeline",
+    "save": "modalsplit.persistence",
 }
 _SUBPACKAGES = ("baselines", "datasets", "evaluate", "plotting", "testing")
 
@@ -63,8 +66,10 @@ __all__ = [
     "datasets",
     "diagnose",
     "evaluate",
+    "load",
     "make_pamd_pipeline",
     "plotting",
+    "save",
     "testing",
 ]
 
