@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from torch import nn
 
@@ -32,8 +33,10 @@ _SPARSE: dict[str, Any] = {
     cls.__name__: cls for cls in (sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.csc_matrix)
 }
 _TORCH_DTYPES = {str(dtype): dtype for dtype in (torch.float16, torch.float32, torch.float64, torch.int64, torch.bool)}
-# Callbacks watch a fit; they are no part of what it found.
-_LEFT_BEHIND = {"_skl_callbacks"}
+# Callbacks watch a fit; they are no part of what it found. Requests for metadata are written apart.
+_LEFT_BEHIND = {"_skl_callbacks", "_metadata_request"}
+# Methods that metadata is routed to.
+_ROUTED = ("fit", "partial_fit", "transform", "predict", "decision_function", "score")
 _NO_MODULE = vars(nn.Module())
 
 
@@ -324,7 +327,11 @@ def _write_object(value: Any, writer: Writer) -> Node:
     if isinstance(value, nn.Module):
         state = {key: member for key, member in state.items() if not _is_default(key, member)}
     kept = {key: member for key, member in state.items() if key not in _LEFT_BEHIND}
-    return {"class": name, "state": {key: writer.write(member, key) for key, member in kept.items()}}
+    node = {"class": name, "state": {key: writer.write(member, key) for key, member in kept.items()}}
+    if "_metadata_request" in state:
+        asked = state["_metadata_request"]
+        node["requests"] = {method: getattr(asked, method).requests for method in _ROUTED if hasattr(asked, method)}
+    return node
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -344,9 +351,18 @@ def _read_object(node: Node, reader: Reader) -> Any:
         vars(made).update(state)
     elif isinstance(made, BaseEstimator):
         made.__setstate__({**_defaults(cls), **state})
+        _request(made, node.get("requests", {}))
     else:
         vars(made).update(state)
     return made
+
+
+def _request(estimator: Any, requests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Ask for metadata as the estimator that was saved did."""
+    with config_context(enable_metadata_routing=True):
+        for method in _ROUTED:
+            if requests.get(method):
+                getattr(estimator, f"set_{method}_request")(**requests[method])
 
 
 def _hides(cls: type, name: str) -> bool:

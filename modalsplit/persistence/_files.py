@@ -84,9 +84,9 @@ def save(estimator: Any, path: str | PathLike[str], *, trusted: Sequence[type] =
     except RecursionError:
         raise TypeError(f"{type(estimator).__name__} cannot be saved: something in it holds itself.") from None
     arrays = {STRUCTURE: np.frombuffer(structure.encode(), dtype=np.uint8), **writer.arrays}
-    about = {"format": FORMAT, "version": VERSION, "modalsplit": PACKAGE, "sha256": _digest(arrays)}
+    about = {"format": FORMAT, "version": VERSION, "modalsplit": PACKAGE}
     with whole_file(path) as unfinished:
-        save_file(arrays, unfinished, metadata=about)
+        save_file(arrays, unfinished, metadata={**about, "sha256": _digest(about, arrays)})
 
 
 def load(path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> Any:
@@ -193,7 +193,7 @@ def _checked(path: Path, about: dict[str, str], arrays: Mapping[str, NDArray[Any
             f"{path} is of version {about.get('version')} of the format, written by modalsplit {about.get('modalsplit')}; "
             f"modalsplit {PACKAGE} reads version {VERSION}. Install a newer modalsplit."
         )
-    if about.get("sha256") != _digest(arrays):
+    if about.pop("sha256", None) != _digest(about, arrays):
         raise ValueError(
             f"{path} was changed after it was written: its contents do not have its checksum. Copy it anew."
         )
@@ -203,11 +203,11 @@ def _checked(path: Path, about: dict[str, str], arrays: Mapping[str, NDArray[Any
         raise ValueError(f"{path} cannot be loaded: its structure is no JSON ({error}).") from error
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+def _digest(about: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
     """Compute what finds accidents; whoever changes a file on purpose can compute it too."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
-        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
