@@ -41,12 +41,26 @@ def to_lenskit(items: Any, builder: Any = None, *, blocks: Blocks = None) -> Any
     refused = [name for name in names if name.endswith(("_id", "_num"))]
     if refused:
         raise ValueError(f"LensKit refuses attributes that end in _id or _num, such as {refused[0]!r}. Rename it.")
-    builder = foreign("lenskit.data", "lenskit").DatasetBuilder() if builder is None else builder
-    known = builder.build_container().tables.get("item")
-    if known is not None and len(known):
-        found.take(known.column("item_id").to_pylist())
-    ids = found.ids.tolist()
-    builder.add_entities("item", ids, duplicates="update")
+    data = foreign("lenskit.data", "lenskit")
+    schema = foreign("lenskit.data.schema", "lenskit")
+    builder = data.DatasetBuilder() if builder is None else builder
+    known = _item_ids(builder)
+    if known:
+        found.take(known)
+    builder.add_entities("item", found.ids.tolist(), duplicates="update")
+    # LensKit 2025.8 neither reorders nor registers an attribute that every item has, so we do both.
+    ids = _item_ids(builder)
+    found = found.take(ids)
     for name in names:
-        builder.add_vector_attribute("item", name, ids, found.blocks[name])
+        X = found.blocks[name]
+        builder.add_vector_attribute("item", name, ids, X)
+        builder.schema.entities["item"].attributes[name] = schema.ColumnSpec(
+            layout=schema.AttrLayout.VECTOR, vector_size=X.shape[1]
+        )
     return builder
+
+
+def _item_ids(builder: Any) -> list[Any]:
+    """List the items that a builder knows, in the order of its rows."""
+    table = builder.build_container().tables.get("item")
+    return [] if table is None else list(table.column("item_id").to_pylist())

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalsplit.interop._files import Place, as_text, written
-from modalsplit.interop._items import Blocks, ItemBlocks, item_blocks, refuse_in_ids, shown
+from modalsplit.interop._items import Blocks, ItemBlocks, checked_ids, item_blocks, refuse_in_ids, shown
 
 
 def write_projector(
@@ -64,11 +64,11 @@ def _metadata(items: ItemBlocks, labels: Any) -> str:
     if labels is None:
         return "".join(f"{item}\n" for item in ids)  # one column must have no header
     frame = labels.to_frame() if labels.ndim == 1 else labels
-    at = pd.Index(frame.index).get_indexer(pd.Index(items.ids))
-    if (at < 0).any() or frame.index.has_duplicates:
+    at = pd.Index(checked_ids(frame.index, "The index of labels")).get_indexer(pd.Index(items.ids))
+    if (at < 0).any():
         raise ValueError(
-            f"labels must have one row an item, but {int((at < 0).sum())} of {len(at)} items have none, such as "
-            f"{shown(items.ids[at < 0])}, and {int(frame.index.duplicated().sum())} rows repeat an id."
+            f"{int((at < 0).sum())} of {len(at)} items have no label, such as {shown(items.ids[at < 0])}. Index labels "
+            "by the items' ids."
         )
     texts = frame.iloc[at].astype(str).replace(r"[\t\r\n]+", " ", regex=True)
     rows = [["item_id", *map(str, frame.columns)], *([i, *row] for i, row in zip(ids, texts.to_numpy(), strict=True))]

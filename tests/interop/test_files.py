@@ -114,7 +114,7 @@ def test_overwriting_must_be_said_and_spares_what_is_not_ours(name, write, items
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
     foreign_path = tmp_path / f"theirs-{name}"
     foreign_path.mkdir() if write is write_ducho else foreign_path.write_text("theirs")
-    with pytest.raises(FileExistsError, match="was not written by modalsplit.interop"):
+    with pytest.raises(FileExistsError, match="was not written by modalsplit"):
         write(foreign_path, items, overwrite=True)
     assert foreign_path.exists()
 
