@@ -158,18 +158,37 @@ def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
         If the folder is not there, or the path is a folder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file in it.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
+    check_place(path)
     unfinished = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
         yield unfinished
+        unfinished.chmod(mode)  # some writers make files that only their owner may read
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Check that a file can be written to a place.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be.
+
+    Raises
+    ------
+    OSError
+        If the folder is not there, or the path is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:

@@ -408,6 +408,12 @@ def test_failed_save_keeps_what_was_there(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_file_may_be_read_by_whom_the_umask_says(path):
+    (path.parent / "plain").touch()
+    modalsplit.save(StandardScaler(), path)
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
 def test_place_to_save_must_be_a_file_in_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         modalsplit.save(StandardScaler(), tmp_path / "no" / "model.safetensors")
