@@ -125,6 +125,17 @@ class BadItemError(ValueError):
         return f"{self.reason}. {self.mend}"
 
 
+def absent() -> BadItemError:
+    """Say that there is no item.
+
+    Returns
+    -------
+    BadItemError
+        A new one.
+    """
+    return BadItemError("there is none", "Give one, or let the encoder do without it.", is_missing=True)
+
+
 class Failure(NamedTuple):
     """Why a row is NaN.
 

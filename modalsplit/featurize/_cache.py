@@ -59,8 +59,7 @@ class FeatureCache:
     """
 
     def __init__(self, cache_dir: str | PathLike[str], name: str, fingerprint: str) -> None:
-        self._folder = Path(cache_dir).expanduser() / f"{name}-{fingerprint}"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder = cache_folder(cache_dir, f"{name}-{fingerprint}")
         self._places: dict[bytes, tuple[str, int]] = {}
         self._known: set[str] = set()
         self._changed = 0
@@ -137,6 +136,36 @@ class FeatureCache:
         if table is None:
             raise OSError(f"{self._folder / name} was removed or damaged while it was in use. Run again.")
         return from_arrow(table.column("features"))
+
+
+def cache_folder(cache_dir: str | PathLike[str], name: str = "") -> Path:
+    """Make a folder in the user's.
+
+    Parameters
+    ----------
+    cache_dir : str or Path
+        The user's folder.
+    name : str, default=""
+        The folder in it; by default the user's itself.
+
+    Returns
+    -------
+    Path
+        A folder that exists.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    folder = Path(cache_dir).expanduser() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cache_dir={str(cache_dir)!r} cannot be used ({error}). Give a folder that can be written to."
+        ) from error
+    return folder
 
 
 def as_arrow(matrix: NDArray[np.float32]) -> Any:
@@ -242,5 +271,5 @@ def _remove_stale(folder: Path) -> None:
         try:
             if time.time() - unfinished.stat().st_mtime > _STALE_AFTER:
                 unfinished.unlink()
-        except FileNotFoundError:
-            continue  # renamed or removed by its owner just now
+        except OSError:
+            continue  # renamed or removed by its owner just now, or the folder may only be read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from io import BytesIO
 from os import PathLike
@@ -11,7 +12,7 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from modalsplit.featurize._base import BadItemError
+from modalsplit.featurize._base import BadItemError, absent
 from modalsplit.featurize._cache import content_key
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _NO_PICTURE = (
     (b"version https://git-lfs", "it is a Git LFS pointer", "Fetch the picture with git lfs pull."),
     (b"%pdf", "it is a PDF", "Render its page to PNG."),
 )
+_URL = re.compile("([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _LOADING = threading.Lock()
 
 
@@ -68,10 +70,10 @@ def read_source(item: Any) -> Any:
     Raises
     ------
     BadItemError
-        If there is no such file, or it is empty.
+        If there is no such file, or it is empty; a blank path is a missing picture.
     """
     if isinstance(item, (str, PathLike)):
-        item = _read_file(_path(item))
+        item = _read_file(str(item))
     if isinstance(item, (bytearray, memoryview)):
         item = bytes(item)
     if isinstance(item, bytes) and not item:
@@ -140,7 +142,8 @@ def decode(source: Any) -> Image:
             return _decoded(_from_array(source))
         if not isinstance(source, bytes):
             raise BadItemError(
-                f"a {type(source).__name__} is no picture", "Give a path, bytes, a PIL image or a uint8 array."
+                f"it is no picture but of type {type(source).__name__}",
+                "Give a path, bytes, a PIL image or a uint8 array.",
             )
         with Image.open(BytesIO(source)) as image:
             return _decoded(image)
@@ -150,28 +153,26 @@ def decode(source: Any) -> Image:
         raise _explained(source, error) from error
 
 
-def _path(item: str | PathLike[str]) -> Path:
-    text = str(item)
-    if text.startswith(("http://", "https://")):
-        raise BadItemError(f"{text} is on the web", "Download it first and give the path of the file.")
-    return Path(unquote(urlparse(text).path) if text.startswith("file:") else text).expanduser()
-
-
-def _read_file(path: Path) -> bytes:
+def _read_file(path: str) -> bytes:
+    if not path.strip():
+        raise absent()
+    url = _URL.match(path)
+    if url and url[1].lower() != "file":
+        raise BadItemError(f"{path!r:.80} is on the web", "Download it first and give the path of the file.")
     try:
-        return path.read_bytes()
+        return (
+            Path(unquote(urlparse(path).path) if path.lower().startswith("file:") else path).expanduser().read_bytes()
+        )
     except FileNotFoundError as error:
         raise BadItemError(
-            f"there is no file {str(path)!r}", f"Correct the path; a relative one starts at {Path.cwd()}."
+            f"there is no file {path!r}", f"Correct the path; a relative one starts at {Path.cwd()}."
         ) from error
     except IsADirectoryError as error:
-        raise BadItemError(f"{str(path)!r} is a folder", "Give the path of a file in it.") from error
+        raise BadItemError(f"{path!r} is a folder", "Give the path of a file in it.") from error
     except PermissionError as error:
-        raise BadItemError(f"{str(path)!r} may not be read", "Change its permissions.") from error
-    except (OSError, ValueError) as error:  # a path that is too long, or has a zero byte
-        raise BadItemError(
-            f"{str(path)!r:.80} cannot be read ({error})", "Check that it is the path of a file."
-        ) from error
+        raise BadItemError(f"{path!r} may not be read", "Change its permissions.") from error
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, the home of a stranger
+        raise BadItemError(f"{path!r:.80} cannot be read ({error})", "Check that it is the path of a file.") from error
 
 
 def _explained(source: Any, error: Exception) -> BadItemError:
@@ -191,7 +192,8 @@ def _explained(source: Any, error: Exception) -> BadItemError:
         if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
             return BadItemError("it is HEIC, which Pillow cannot read", "Convert it to JPEG or register pillow-heif.")
         return BadItemError(f"it is no picture: it begins with {source[:16]!r}", _AGAIN)
-    return BadItemError(f"it is cut off or corrupt ({type(error).__name__}: {error})", _AGAIN)
+    mend = _AGAIN if isinstance(source, bytes) else "Open it again, or give the path of its file."
+    return BadItemError(f"it is cut off, corrupt or closed ({type(error).__name__}: {error})", mend)
 
 
 def _from_array(array: Any) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -19,12 +20,14 @@ from modalsplit.featurize._base import (
     Column,
     ItemFeaturizer,
     Quarantine,
+    absent,
     check_choice,
     is_missing,
     read_column,
 )
 from modalsplit.featurize._cache import FeatureCache
 from modalsplit.featurize._decode import DECODING, decode, picture_key, pixels_key, read_source
+from modalsplit.featurize._fingerprint import fingerprint
 from modalsplit.featurize._network import Network, in_threads, preprocess_of
 from modalsplit.featurize._weights import POOLINGS, load_network, weights_of
 
@@ -126,7 +129,7 @@ class _PictureFeaturizer(ItemFeaturizer):
     def _cache(self, network: Network) -> FeatureCache | None:
         if self.cache_dir is None:
             return None
-        return FeatureCache(self.cache_dir, type(self).__name__, network.fingerprint)
+        return FeatureCache(self.cache_dir, type(self).__name__, network.fingerprint())
 
     @property
     def _n_features_out(self) -> int:
@@ -183,7 +186,7 @@ def _reader(column: Column, network: Network, cache: FeatureCache | None) -> Cal
     def read(row: int) -> _Picture | BadItemError:
         item = column.items[row]
         if is_missing(item):
-            return BadItemError("there is none", "Give one, or let the encoder do without it.", is_missing=True)
+            return absent()
         try:
             source = read_source(item)
             key = None if cache is None else picture_key(source)
@@ -191,7 +194,7 @@ def _reader(column: Column, network: Network, cache: FeatureCache | None) -> Cal
                 return _Picture(key, None)
             image = decode(source)
         except BadItemError as error:
-            return error
+            return copy.copy(error)  # without its traceback, which would keep the picture in memory
         if cache is None:
             return _Picture(row, network.preprocess.one(image))
         return _Picture(key or pixels_key(image), network.preprocess.one(image))
@@ -521,7 +524,9 @@ class ImageFeaturizer(_PictureFeaturizer):
         if isinstance(module, nn.Module):
             module = copy.deepcopy(module).to(device).eval()
         transform = self.preprocess or _imagenet_transform("vgg19", "DEFAULT")
-        network = Network(module, preprocess_of(transform), device, (DECODING, module, transform))
+        # Not once for all: a callable that is no module is the user's, and can have changed since.
+        name = functools.partial(fingerprint, DECODING, module, transform)
+        network = Network(module, preprocess_of(transform), device, name)
         network.width  # noqa: B018 - fit is where a network of the wrong shape should be found out
         return network
 
@@ -539,8 +544,13 @@ def _torchvision_network(
     module = load_network(model, weights, layer, pooling, progress=progress).to(where)
     transform = preprocess or _imagenet_transform(model, weights)
     # The graph of `module` is its code: which layers there are and in which order.
-    identity = (DECODING, module.state_dict(), module.body.code, pooling, transform)
-    return Network(module, preprocess_of(transform), where, identity)
+    weights_and_graph = functools.cache(functools.partial(fingerprint, module.state_dict(), module.body.code))
+    return Network(
+        module,
+        preprocess_of(transform),
+        where,
+        lambda: fingerprint(DECODING, weights_and_graph(), pooling, transform),
+    )
 
 
 def _device(device: str | torch.device) -> torch.device:

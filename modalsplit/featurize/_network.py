@@ -14,8 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modalsplit.featurize._fingerprint import fingerprint
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -88,14 +86,19 @@ class Network:
         What comes before it.
     device : torch.device
         Where it runs.
-    identity : tuple
-        Everything that decides what it makes of a picture.
+    fingerprint : callable
+        Names all that decides what it makes of a picture, for the cache; only called if there is one.
     """
 
     module: Callable[[Tensor], Any]
     preprocess: Preprocess
     device: torch.device
-    identity: tuple[Any, ...]
+    fingerprint: Callable[[], str]
+
+    def __post_init__(self) -> None:
+        # glibc asks the kernel for every block above a limit, and that takes longer than to fill it. The limit follows
+        # the largest block freed so far, 32 MiB at most: with this one, activations of a batch stay below it.
+        torch.empty(33_000_000, dtype=torch.uint8)
 
     @cached_property
     def width(self) -> int:
@@ -104,11 +107,6 @@ class Network:
 
         grey = self.preprocess.one(Image.new("RGB", (256, 256), "grey"))
         return int(self.features([grey]).shape[1])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What the cache knows the network by."""
-        return fingerprint(*self.identity)
 
     def features(self, tensors: Sequence[Tensor]) -> NDArray[np.float32]:
         """Compute the rows of a batch.
@@ -126,17 +124,28 @@ class Network:
         Raises
         ------
         ValueError
-            If the network makes anything else.
+            If the network or the preprocessing makes anything else.
         """
         with torch.inference_mode():
-            batch = self.preprocess.batch(torch.stack(list(tensors)).to(self.device))
-            features = torch.as_tensor(self.module(batch))
-        if features.ndim != 2 or len(features) != len(tensors):
+            made = self.module(self.preprocess.batch(_stacked(tensors).to(self.device)))
+        shape = tuple(getattr(made, "shape", ()))
+        if len(shape) != 2 or shape[0] != len(tensors):
             raise ValueError(
-                f"The network made shape {tuple(features.shape)} of {len(tensors)} pictures; it must make a "
-                f"row of features of each, ({len(tensors)}, n_features). Pool and flatten inside the network."
+                f"The network made {f'shape {shape}' if shape else f'a {type(made).__name__}'} of {len(tensors)} "
+                f"pictures; it must make a row of features of each, an array of shape ({len(tensors)}, n_features). "
+                "Choose, pool and flatten inside the network."
             )
-        return features.to("cpu", torch.float32).numpy()
+        return torch.as_tensor(made).to("cpu", torch.float32).numpy()
+
+
+def _stacked(tensors: Sequence[Any]) -> Tensor:
+    made = {f"shape {tuple(each.shape)}" if isinstance(each, Tensor) else type(each).__name__ for each in tensors}
+    if len(made) > 1 or not isinstance(tensors[0], Tensor):
+        raise ValueError(
+            "preprocess must make a tensor of one and the same shape of every picture, but it made "
+            f"{' and '.join(sorted(made))}. Resize and crop to one size, then convert to a tensor."
+        )
+    return torch.stack(list(tensors))
 
 
 def in_threads(

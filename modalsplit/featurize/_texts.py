@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modalsplit.featurize._base import BadItemError, Column, Quarantine, is_missing
+from modalsplit.featurize._base import BadItemError, Column, Quarantine, absent, is_missing
 
 
 def read_texts(column: Column, quarantine: Quarantine) -> dict[int, str]:
@@ -38,11 +38,13 @@ def read_texts(column: Column, quarantine: Quarantine) -> dict[int, str]:
 
 def _text(item: Any) -> str:
     if is_missing(item):
-        raise BadItemError("there is none", "Give one, or let the encoder do without it.", is_missing=True)
+        raise absent()
     if isinstance(item, (bytes, bytearray)):
         item = _decoded(bytes(item))
     if not isinstance(item, str):
-        raise BadItemError(f"a {type(item).__name__} is no text: {item!r:.40}", "Convert the column with astype(str).")
+        raise BadItemError(
+            f"it is no text but of type {type(item).__name__}: {item!r:.40}", "Convert the column with astype(str)."
+        )
     try:
         item.encode()
     except UnicodeEncodeError as error:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modalsplit.featurize._cache import as_arrow, from_arrow, read_table, write_table
+from modalsplit.featurize._cache import as_arrow, cache_folder, from_arrow, read_table, write_table
 
 DOWNLOAD = "glove-wiki-gigaword-300"
 
@@ -68,20 +68,19 @@ def load_vectors(source: Any, cache_dir: str | PathLike[str] | None = None) -> W
             raise FileNotFoundError(f"vectors must name a file, but there is no file {str(path)!r}.")
         if _first_bytes(path)[:1] == b"\x80":
             return _read_native(path)
-        return _read_text(path) if cache_dir is None else _read_cached(path, Path(cache_dir).expanduser())
+        return _read_text(path) if cache_dir is None else _read_cached(path, cache_folder(cache_dir))
     return _from_keyed_vectors(source, "vectors")
 
 
-def _read_cached(path: Path, cache_dir: Path) -> WordVectors:
+def _read_cached(path: Path, folder: Path) -> WordVectors:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    kept = cache_dir / f"word-vectors-{digest}.arrow"
+    kept = folder / f"word-vectors-{digest}.arrow"
     table = read_table(kept)
     if table is not None:
         words = table.column("word").to_pylist()
         return WordVectors(dict(zip(words, range(len(words)), strict=True)), from_arrow(table.column("vector")))
     vectors = _read_text(path)
-    cache_dir.mkdir(parents=True, exist_ok=True)
     import pyarrow as pa
 
     write_table({"word": pa.array(list(vectors.rows), pa.string()), "vector": as_arrow(vectors.matrix)}, kept)

@@ -343,3 +343,35 @@ def test_sentences_are_cached_by_text_and_model(minilm, tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 2  # two models, although this one normalizes by itself
     monkeypatch.setattr(SentenceTransformerFeaturizer, "_encode", None)
     assert_array_equal(SentenceTransformerFeaturizer(minilm, **options).fit_transform(texts), first)
+
+
+def test_a_callable_that_changed_since_fit_never_gets_its_old_rows(cached, pictures):
+    class Scaled:
+        factor = 1.0
+
+        def __call__(self, batch):
+            return batch.mean((2, 3)) * self.factor
+
+    network = Scaled()
+    featurizer = cached(network)
+    first = featurizer.fit_transform(pictures)
+    network.factor = 2.0
+    assert_array_equal(featurizer.transform(pictures), 2 * first)
+
+
+def test_a_cache_that_cannot_be_made_is_named(cached, tmp_path, pictures, glove_text):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OSError, match=r"cache_dir='.*cache' cannot be used .*Give a folder that can be written to"):
+        cached().fit_transform(pictures)
+    with pytest.raises(OSError, match="cannot be used"):
+        GloveFeaturizer(glove_text, cache_dir=tmp_path / "cache").fit(["red"])
+
+
+def test_a_file_that_vanishes_while_it_is_in_use_is_named(tmp_path):
+    key = content_key("a")
+    cache = FeatureCache(tmp_path, "test", "0")
+    cache.append([key], np.zeros((1, 2), np.float32))
+    for segment in tmp_path.rglob("*.arrow"):
+        segment.unlink()
+    with pytest.raises(OSError, match=r"arrow was removed or damaged while it was in use\. Run again"):
+        cache.get(key)

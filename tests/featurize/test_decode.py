@@ -1,8 +1,11 @@
 """Every way a picture can come, and what it must look like to the network."""
 
 import io
+import pathlib
 import re
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -158,9 +161,9 @@ def test_a_given_picture_is_not_changed():
         (b"%PDF-1.7 ...", "it is a PDF", "Render its page"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "it is HEIC", "Convert it to JPEG"),
         (b"once upon a time", "it is no picture: it begins with b'once upon", "again"),
-        (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cut off or corrupt", "again"),
-        (encoded(Image.effect_noise((64, 64), 50), "PNG")[:900], "cut off or corrupt", "again"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is no picture|cut off or corrupt", "again"),
+        (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cut off, corrupt or closed", "again"),
+        (encoded(Image.effect_noise((64, 64), 50), "PNG")[:900], "cut off, corrupt or closed", "again"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is no picture: it begins with", "again"),
     ],
     ids=["empty", "html", "svg", "lfs", "pdf", "heic", "text", "cut jpeg", "cut png", "broken png"],
 )
@@ -173,27 +176,71 @@ def test_broken_data_is_described_by_its_cause_and_mend(data, complaint, mend):
 
 def test_a_cut_off_picture_that_is_open_already_is_refused_too():
     data = encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900]
-    with Image.open(io.BytesIO(data)) as image, pytest.raises(BadItemError, match="cut off or corrupt"):
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(BadItemError, match="cut off, corrupt or closed"):
         read_image(image)
 
 
-def test_a_decompression_bomb_is_refused(red, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with pytest.raises(BadItemError, match=r"decompression bomb.*MAX_IMAGE_PIXELS"):
-        read_image(encoded(red))
+def test_a_closed_picture_is_refused(red):
+    image = Image.open(io.BytesIO(encoded(red)))
+    image.close()
+    with pytest.raises(BadItemError, match=r"closed image\)\. Open it again, or give the path of its file"):
+        read_image(image)
 
 
-def test_missing_files_folders_and_addresses_are_named(tmp_path):
+def png_of_nothing(width, height):
+    """A PNG of a few bytes that says how large it is."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_a_decompression_bomb_is_refused():
+    with pytest.raises(BadItemError, match=r"it is a decompression bomb \(Image size \(400000000.*MAX_IMAGE_PIXELS"):
+        read_image(png_of_nothing(20_000, 20_000))
+
+
+def test_pillow_warns_of_a_picture_that_could_be_a_bomb(red, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert read_image(encoded(red)).tobytes() == red.tobytes()
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(BadItemError, match=r"no file .*gone\.jpg.*Correct the path; a relative one starts at"):
         read_image(tmp_path / "gone.jpg")
     with pytest.raises(BadItemError, match="is a folder"):
         read_image(tmp_path)
-    with pytest.raises(BadItemError, match=r"is on the web.*Download it first"):
-        read_image("https://example.org/a.jpg")
-    with pytest.raises(BadItemError, match="Check that it is the path of a file"):
-        read_image("a\0b")
-    with pytest.raises(BadItemError, match="Check that it is the path of a file"):
-        read_image("x" * 5000)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.jpg", "HTTP://example.org/a.jpg", "s3://bucket/a.jpg"])
+def test_a_picture_on_the_web_is_not_fetched(url):
+    with pytest.raises(BadItemError, match=rf"'{url}' is on the web\. Download it first"):
+        read_image(url)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~no-such-user/a.jpg", "file://[::/a.jpg"])
+def test_what_cannot_be_a_path_is_refused(path):
+    with pytest.raises(BadItemError, match=r"cannot be read \(.*Check that it is the path of a file"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("path", ["", "  "])
+def test_a_blank_path_is_a_missing_picture(path):
+    with pytest.raises(BadItemError, match="there is none") as caught:
+        read_image(path)
+    assert caught.value.is_missing
+
+
+def test_a_file_that_may_not_be_read_is_named(red, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)  # root may read everything
+    with pytest.raises(BadItemError, match=r"red\.png' may not be read\. Change its permissions"):
+        read_image(tmp_path / "red.png")
 
 
 def test_a_file_url_is_a_path(red, tmp_path):
@@ -203,7 +250,7 @@ def test_a_file_url_is_a_path(red, tmp_path):
 
 
 def test_what_is_no_picture_is_refused():
-    with pytest.raises(BadItemError, match=r"a int is no picture\. Give a path"):
+    with pytest.raises(BadItemError, match=r"it is no picture but of type int\. Give a path"):
         read_image(3)
 
 

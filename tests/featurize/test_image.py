@@ -4,6 +4,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,41 @@ def test_a_network_may_answer_in_numpy(photos):
 def test_a_network_must_give_one_row_a_picture():
     with pytest.raises(ValueError, match=r"made shape \(1, 3, 224, 224\) of 1 pictures"):
         ImageFeaturizer(torch.nn.Identity()).fit([])
+
+
+@pytest.mark.parametrize(
+    ("made", "name"), [(lambda batch: (batch, batch), "a tuple"), (lambda batch: {"out": batch}, "a dict")]
+)
+def test_a_network_must_give_one_array(made, name):
+    with pytest.raises(ValueError, match=f"The network made {name} of 1 pictures.*Choose, pool and flatten"):
+        ImageFeaturizer(made).fit([])
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "made"),
+    [
+        (lambda image: image, "Image"),
+        (lambda image: np.zeros((3, 8, 8), np.float32), "ndarray"),
+        (lambda image: torch.zeros(3, *image.size), "shape \\(3, .* and shape \\(3, .*"),
+    ],
+)
+def test_preprocess_must_make_tensors_of_one_shape(preprocess, made, photos):
+    with pytest.raises(ValueError, match=f"preprocess must make .*it made {made}. Resize and crop to one size"):
+        ImageFeaturizer(mean_colour, preprocess=preprocess).fit_transform(photos[:2])
+
+
+def test_bad_pictures_do_not_stay_in_memory(featurizer, tmp_path):
+    paths = [tmp_path / f"{number}.jpg" for number in range(100)]
+    for path in paths:
+        path.write_bytes(b"junk" * 250_000)
+    with pytest.warns(UserWarning, match="1 of 1 pictures"):
+        featurizer.fit_transform(paths[:1])  # Pillow loads its decoders
+    tracemalloc.start()
+    with pytest.warns(UserWarning, match="100 of 100 pictures cannot be used"):
+        featurizer.transform(paths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # all of them are 100 MB; those that wait are 9
 
 
 def test_a_network_that_makes_nan_is_refused_because_nan_means_missing(photos):

@@ -159,10 +159,10 @@ def test_fit_refuses_texts_without_any_known_word(texts, glove_text):
 def test_what_is_no_text_is_refused_with_its_label(glove_text):
     featurizer = GloveFeaturizer(glove_text).fit(["red"])
     column = pd.Series(["red", 2012], index=["A1", "A2"], dtype=object)
-    with pytest.warns(UserWarning, match=r"'A2': a int is no text: 2012.*astype"):
+    with pytest.warns(UserWarning, match=r"'A2': it is no text but of type int: 2012.*astype"):
         assert_array_equal(np.isnan(featurizer.transform(column)[:, 0]), [False, True])
-    assert featurizer.failed_ == [("A2", "a int is no text: 2012", "Convert the column with astype(str).")]
-    with pytest.raises(ValueError, match=r"Text 'A2' cannot be used: a int is no text: 2012"):
+    assert featurizer.failed_ == [("A2", "it is no text but of type int: 2012", "Convert the column with astype(str).")]
+    with pytest.raises(ValueError, match=r"Text 'A2' cannot be used: it is no text but of type int: 2012"):
         featurizer.set_params(on_error="raise").transform(column)
     with pytest.raises(ValueError, match=r"single str: pass \[X\]"):
         featurizer.transform("red")
@@ -289,7 +289,7 @@ def test_real_glove_knows_numbers_contractions_and_acronyms(glove_50d):
         (float("nan"), "there is none"),
         (" ", "it is empty"),
         ("?!", "it has no words"),
-        (["red"], "a list is no text: ['red']"),
+        (["red"], "it is no text but of type list: ['red']"),
     ],
 )
 def test_bad_texts_are_named_by_their_cause(item, reason, glove_text):

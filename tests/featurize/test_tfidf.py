@@ -53,7 +53,7 @@ def test_bad_texts_are_quarantined_or_raise():
         block = featurizer.transform([3, "red wine", None])
     assert np.isnan(block).all(axis=1).tolist() == [True, False, True]
     assert [failure.id for failure in featurizer.failed_] == [0, 2]
-    with pytest.raises(ValueError, match="Text 0 cannot be used: a int is no text"):
+    with pytest.raises(ValueError, match="Text 0 cannot be used: it is no text but of type int"):
         featurizer.set_params(on_error="raise").transform([3])
 
 

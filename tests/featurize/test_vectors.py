@@ -99,6 +99,13 @@ def test_saved_keyed_vectors_are_read(tmp_path):
     assert_array_equal(loaded.matrix, vectors.vectors)
 
 
+def test_saved_keyed_vectors_without_the_array_beside_them_name_it(tmp_path):
+    keyed_vectors(["red", "wine"], [[1, 2], [3, 4]]).save(str(tmp_path / "vectors.kv"), sep_limit=0)
+    (tmp_path / "vectors.kv.vectors.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"vectors\.kv\.vectors\.npy"):
+        load_vectors(tmp_path / "vectors.kv")
+
+
 def test_a_model_is_refused_with_the_way_to_its_vectors():
     model = types.SimpleNamespace(wv=None)
     with pytest.raises(TypeError, match=r"Pass its \.wv"):

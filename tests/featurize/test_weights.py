@@ -1,5 +1,6 @@
 """Files that hold VGG19, and files that do not."""
 
+import hashlib
 import shutil
 import urllib.error
 
@@ -9,7 +10,7 @@ from torchvision.models import vgg16, vgg19_bn
 
 from modalsplit.featurize import _weights
 from modalsplit.featurize._image import _LAYERS
-from modalsplit.featurize._weights import load_network, read_state_dict
+from modalsplit.featurize._weights import load_network, read_state_dict, torchvision_file
 
 
 def load_vgg19(weights, layer):
@@ -96,8 +97,9 @@ def test_a_missing_file_is_named(tmp_path):
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><html>403</html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        (b"\x80\x02}q\x00.", "holds no state dict|is cut off or corrupt|not a file of tensors"),
-        (b"random bytes", "not a file of tensors only|is cut off or corrupt"),
+        (b"\x80\x02}q\x00.", "is cut off or corrupt"),
+        (b"random bytes", "is cut off or corrupt"),
+        (b"cos\nsystem\n(S'true'\ntR.", "is not a file of tensors only.*could run foreign code"),
     ],
 )
 def test_what_is_no_weights_file_is_described(content, complaint, tmp_path):
@@ -141,8 +143,6 @@ def test_another_file_in_torchs_cache_is_refused(hub):
 
 
 def test_the_cached_file_is_used_when_its_hash_is_right(hub, state, tmp_path, monkeypatch):
-    import hashlib
-
     path = saved(state, tmp_path)
     shutil.copy(path, hub / "vgg19-dcbb9e9d.pth")
     prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -158,4 +158,19 @@ def test_a_failed_download_says_what_to_do(error, hub, monkeypatch, capsys):
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(OSError, match=r'could not be downloaded from https://.*pass weights="path/to/vgg19'):
         load_vgg19("DEFAULT", "fc7")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_download_is_verified_and_says_nothing(hub, state, tmp_path, capsys):
+    """By torch's own download, from a file: URL."""
+    path = saved(state, tmp_path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    good = path.rename(path.with_name(f"vgg19-{digest}.pth"))
+    assert torchvision_file(good.as_uri()).read_bytes() == good.read_bytes()
+    bad = shutil.copy(good, path.with_name("vgg19-dcbb9e9d.pth"))
+    with pytest.raises(OSError, match=r"could not be downloaded .*invalid hash value .*pass weights="):
+        torchvision_file(bad.as_uri())
+    with pytest.raises(OSError, match=r"could not be downloaded .*No such file.*pass weights="):
+        torchvision_file((tmp_path / "gone-dcbb9e9d.pth").as_uri())
+    assert [file.name for file in hub.iterdir()] == [good.name]
     assert capsys.readouterr() == ("", "")
