@@ -126,7 +126,7 @@ def _memory() -> int:
 
 
 def _gigabytes(n_bytes: float) -> str:
-    return f"{n_bytes / 2**30:.2g} GB" if n_bytes >= 2**27 else f"{n_bytes / 2**20:.2g} MB"
+    return f"{n_bytes / 2**30:.1f} GB" if n_bytes >= 2**27 else f"{n_bytes / 2**20:.0f} MB"
 
 
 def _weights() -> Iterator[Line]:
