@@ -1,0 +1,203 @@
+"""Data sets with their features, and what methods see of them: features as they are, parts, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.paper.readers import READERS, prepare
+from benchmarks.recommend import ROOT, posters, wines
+from benchmarks.recommend import plots as sentences
+from modalsplit import DisentangledModalityEncoder, GloveFeaturizer, Interactions, VGG19Featurizer
+from modalsplit.baselines import CorrAE
+from modalsplit.evaluate import Split, interaction_folds
+
+CACHE = ROOT / ".cache" / "paper"
+N_COMPONENTS = 64
+SPARSE = 10  # interactions a user, in the sparsified form
+MODALITIES = ("image", "text")
+OBJECTIVES = ("stable", "cca", "official", "paper", "con", "en", "de")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Items with raw features in two blocks, and who took them.
+
+    `features` has the columns ``image__0`` and so on of two modalities, NaN where an item lacks one.
+    """
+
+    name: str
+    features: pd.DataFrame
+    interactions: Interactions
+    fold: int = 0
+
+    @property
+    def split(self) -> Split:
+        """The paper's 3:1:1: one of five folds for the test, the next one to choose settings."""
+        return interaction_folds(self.interactions, random_state=0)[self.fold]
+
+    @property
+    def blocks(self) -> dict[str, pd.DataFrame]:
+        return blocks_of(self.features)
+
+
+def blocks_of(features: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    prefixes = features.columns.str.split("__").str[0]
+    return {name: features.loc[:, prefixes == name] for name in dict.fromkeys(prefixes)}
+
+
+def load(name: str, folder: Path | None, vgg19: Path | None = None, glove: Path | None = None) -> Case:
+    """Read a data set; ``-sparse`` at the end of its name asks for the sparsified form.
+
+    Without `vgg19` and `glove` pictures become 1,280 features of EfficientNet-Lite0 and texts 384 of MiniLM, whose
+    weights are in the ``weights`` extra.
+    """
+    if name.endswith("-sparse"):
+        return sparsified(load(name.removesuffix("-sparse"), folder, vgg19, glove))
+    if name == "wines":
+        return Case(name, *wines())
+    if folder is None:
+        raise ValueError(f"Say where {name!r} is: --folder.")
+    catalogue = prepare(READERS[name](folder))
+    text = catalogue.items["text"].tolist()
+    blocks = {
+        "image": catalogue.image_features
+        if catalogue.image_features is not None
+        else kept(
+            f"{name}-{'vgg19' if vgg19 else 'lite0'}",
+            lambda: (
+                np.asarray(VGG19Featurizer(vgg19).fit_transform(catalogue.images))
+                if vgg19
+                else posters(catalogue.images)
+            ),
+        ),
+        "text": kept(
+            f"{name}-{'glove' if glove else 'minilm'}",
+            lambda: np.asarray(GloveFeaturizer(glove).fit_transform(text)) if glove else sentences(text),
+        ),
+    }
+    frames = [pd.DataFrame(x, index=catalogue.items.index).add_prefix(f"{block}__") for block, x in blocks.items()]
+    return Case(name, pd.concat(frames, axis=1), catalogue.interactions)
+
+
+def sparsified(case: Case) -> Case:
+    """Leave each user `SPARSE` interactions at random; the catalogue stays whole."""
+    Y = case.interactions
+    rng = np.random.default_rng(0)
+    item, user = Y.nonzero()
+    order = rng.permutation(len(user))
+    place = pd.Series(user[order]).groupby(user[order]).cumcount().to_numpy()
+    chosen = order[place < SPARSE]
+    few = np.zeros(len(user), dtype=np.float32)
+    few[chosen] = 1
+    taken = type(Y.tocsr())((few, (item, user)), shape=Y.shape)
+    taken.eliminate_zeros()
+    return replace(
+        case,
+        name=f"{case.name}-sparse",
+        interactions=Interactions(taken, item_ids=Y.item_ids, user_ids=Y.user_ids),
+    )
+
+
+def masked(case: Case, share: float, which: str, seed: int) -> Case:
+    """Take features from a share of the items: of both modalities together, or of one (Fig. 3b)."""
+    chosen = np.random.default_rng([seed, 3]).permutation(len(case.features))[: round(share * len(case.features))]
+    features = case.features.copy()
+    columns = [
+        c for c in features if which == "both" or c.startswith(f"{list(case.blocks)[MODALITIES.index(which)]}__")
+    ]
+    features.loc[features.index[chosen], columns] = np.nan
+    return replace(case, name=f"{case.name}, {which} {share:.0%} masked", features=features)
+
+
+class Reduced(TransformerMixin, BaseEstimator):
+    """Each modality standardised and reduced to its leading principal components; NaN where an item lacks it.
+
+    As many components as the two parts of a modality have columns together, so that raw features have no narrower form.
+    """
+
+    def __init__(self, n_components: int = 2 * N_COMPONENTS, only: str | None = None, random_state: int = 0) -> None:
+        self.n_components = n_components
+        self.only = only
+        self.random_state = random_state
+
+    def fit(self, X: pd.DataFrame, y: None = None) -> Self:
+        self.reducers_ = {}
+        for name, block in blocks_of(X).items():
+            complete = block.dropna()
+            if len(complete) and self.only in (None, name):
+                n = min(self.n_components, block.shape[1], len(complete) - 1)
+                reducer = make_pipeline(StandardScaler(), PCA(n, random_state=self.random_state))
+                self.reducers_[name] = reducer.fit(complete)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        frames = []
+        for name, reducer in self.reducers_.items():
+            block = blocks_of(X)[name]
+            present = block.notna().all(axis=1)
+            out = pd.DataFrame(np.nan, index=X.index, columns=range(reducer[-1].n_components_))
+            out.loc[present] = reducer.transform(block[present])
+            frames.append(out.add_prefix(f"{name}__"))
+        return pd.concat(frames, axis=1)
+
+
+class Nothing(TransformerMixin, BaseEstimator):
+    """No content: one column of zeros."""
+
+    def fit(self, X: pd.DataFrame, y: None = None) -> Self:
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(0.0, index=X.index, columns=["nothing__0"])
+
+
+def representation(what: str, seed: int, **settings: object) -> Any:
+    """Make the transformer from features to what a method sees: "none", "raw", one modality, "codes" or an objective.
+
+    An ablation names its family: ``"con/official"``.
+    """
+    if what == "none":
+        return Nothing()
+    if what == "codes":
+        imputed = SimpleImputer(keep_empty_features=True).set_output(transform="pandas")
+        return make_pipeline(imputed, CorrAE(N_COMPONENTS, random_state=seed).set_output(transform="pandas"))
+    objective, _, family = what.partition("/")
+    if objective not in OBJECTIVES:
+        return Reduced(only=None if what == "raw" else what, random_state=seed)
+    if family:
+        settings["family"] = family
+    encoder = DisentangledModalityEncoder(
+        N_COMPONENTS, objective=objective, missing="nan", random_state=seed, **settings
+    )
+    return encoder.set_output(transform="pandas")
+
+
+def content(case: Case, what: str, seed: int, **settings: object) -> pd.DataFrame:
+    """Compute what a method sees of the items, by a representation fitted on all of them; kept in the cache."""
+    path = CACHE / case.name / f"{what.replace('/', '-')}-{seed}.parquet"
+    return kept_frame(path, lambda: representation(what, seed, **settings).fit_transform(case.features))
+
+
+def kept_frame(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Read a table, or make and keep it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".tmp")
+        make().to_parquet(beside)
+        beside.replace(path)
+    return pd.read_parquet(path)
+
+
+def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    return kept_frame(CACHE / f"{name}.parquet", lambda: pd.DataFrame(make()).rename(columns=str)).to_numpy()
