@@ -46,6 +46,6 @@ def test_tensorboard_serves_them(items, tmp_path):
     plugin = projector_plugin.ProjectorPlugin(base_plugin.TBContext(logdir=str(path), multiplexer=multiplexer))
     plugin._update_configs()
     served = [embedding for found in plugin._configs.values() for embedding in found.embeddings]
-    assert {embedding.tensor_name: list(embedding.tensor_shape) for embedding in served} == dict.fromkeys(
-        items.blocks, [40, 4]
+    assert {embedding.tensor_name: tuple(embedding.tensor_shape) for embedding in served} == dict.fromkeys(
+        items.blocks, (40, 4)
     )
