@@ -92,6 +92,10 @@ def write_elliot(
     ValueError
         If ids are no integers, or `items` are not sound.
 
+    Notes
+    -----
+    The settings are spelt as Elliot 0.3 and Ducho-meets-Elliot do; plain Elliot 0.3 has no ``TextualAttribute``.
+
     References
     ----------
     V. W. Anelli et al., "Elliot: a comprehensive and rigorous framework for reproducible recommender systems

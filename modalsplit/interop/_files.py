@@ -160,11 +160,13 @@ def foreign(module: str, package: str) -> Any:
     Raises
     ------
     ImportError
-        If it is not installed.
+        If it is not installed; its own errors pass through.
     """
     try:
         return import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
         raise ImportError(f"This needs the package {package}: pip install {package}") from error
 
 

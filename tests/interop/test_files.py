@@ -131,3 +131,10 @@ def test_files_have_the_permissions_of_any_new_file(items, tmp_path):
 def test_missing_library_is_named_with_the_command():
     with pytest.raises(ImportError, match="needs the package no-such-thing: pip install no-such-thing"):
         foreign("no_such_module", "no-such-thing")
+
+
+def test_errors_of_an_installed_library_are_its_own(tmp_path, monkeypatch):
+    (tmp_path / "half_installed.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_module'"):
+        foreign("half_installed", "half-installed")
