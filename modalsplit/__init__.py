@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modalsplit import baselines, datasets, evaluate, interop, plotting, testing
+    from modalsplit import baselines, datasets, evaluate, interop, onnx, plotting, testing
     from modalsplit.diagnosis import Diagnosis, Finding, diagnose
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
     from modalsplit.featurize import (
@@ -45,7 +45,7 @@ _HOME = {
     "make_pamd_pipeline": "modalsplit.pipeline",
     "save": "modalsplit.persistence",
 }
-_SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "plotting", "testing")
+_SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "onnx", "plotting", "testing")
 
 __all__ = [
     "AttentiveBPR",
@@ -69,6 +69,7 @@ __all__ = [
     "interop",
     "load",
     "make_pamd_pipeline",
+    "onnx",
     "plotting",
     "save",
     "testing",
