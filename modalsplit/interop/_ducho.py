@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modalsplit.blocks import block_names
 from modalsplit.interop._files import Place, as_yaml, write_vectors, written
-from modalsplit.interop._items import Blocks, item_blocks, refuse_in_ids, shown
+from modalsplit.interop._items import Blocks, ids_as_text, item_blocks, shown
 
 
 def write_ducho(
@@ -56,7 +56,7 @@ def write_ducho(
     ACM Multimedia 2023.
     """
     path, items = Path(path), item_blocks(items)
-    ids = refuse_in_ids(items.ids, r"[./\\\x00]", "Ducho")
+    ids = ids_as_text(items.ids, r"[./\\\x00]", "Ducho")
     with written(path, items, "Ducho", overwrite=overwrite, folder=True) as folder:
         for name, X in items.blocks.items():
             write_vectors(folder / backend / model / name, ids, X[:, None])

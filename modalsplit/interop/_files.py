@@ -117,8 +117,8 @@ def written(
     Yields
     ------
     Path
-        Where to write. It is moved to `path` when all went well; a process that is killed leaves a hidden
-        folder beside it.
+        Where to write. It is moved to `path` when all went well; a process that is killed leaves a hidden folder beside
+        it, which holds the earlier export if that was just being replaced.
 
     Raises
     ------
@@ -136,8 +136,14 @@ def written(
         card = {**data_card(items, target, **details), "files_sha256": _hash_of_files(unfinished)}
         _card_of(unfinished).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         if folder and path.exists():  # no system call replaces a folder that has files
-            path.rename(Path(scratch) / "replaced")
-        unfinished.replace(path)
+            earlier = path.rename(Path(scratch) / "earlier")
+            try:
+                unfinished.rename(path)
+            except OSError:
+                earlier.rename(path)
+                raise
+        else:
+            unfinished.replace(path)
         if not folder:
             _card_of(unfinished).replace(_card_of(path))
 

@@ -218,7 +218,7 @@ def checked_ids(ids: Any, name: str) -> Ids:
     return found
 
 
-def refuse_in_ids(ids: Ids, forbidden: str, target: str) -> list[str]:
+def ids_as_text(ids: Ids, forbidden: str, target: str) -> list[str]:
     """Turn ids into text that a format can hold.
 
     Parameters
@@ -244,7 +244,7 @@ def refuse_in_ids(ids: Ids, forbidden: str, target: str) -> list[str]:
     bad = [text for text in texts if not text or re.search(forbidden, text)]
     if bad:
         raise ValueError(
-            f"{len(bad)} ids cannot be written for {target}, such as {bad[0]!r}: they are empty or contain one of "
+            f"{len(bad)} ids cannot be written for {target}, such as {bad[0]!r}: they are empty or hold what matches "
             f"{forbidden}. Rename them."
         )
     return texts

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modalsplit.interop._files import Place, as_text, foreign, written
-from modalsplit.interop._items import Blocks, item_blocks, refuse_in_ids
+from modalsplit.interop._items import Blocks, ids_as_text, item_blocks
 
 
 def to_keyed_vectors(items: Any, *, blocks: Blocks = None) -> Any:
@@ -75,7 +75,7 @@ def write_word2vec(path: Place, items: Any, *, blocks: Blocks = None, overwrite:
     """
     path, items = Path(path), item_blocks(items)
     names = items.named(blocks)
-    ids = refuse_in_ids(items.ids, r"\s", "word2vec")
+    ids = ids_as_text(items.ids, r"\s", "word2vec")
     vectors = items.matrix(names)
     with (
         written(path, items, "word2vec text", overwrite=overwrite, columns=names) as unfinished,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from modalsplit.interop._files import Place, as_yaml, written
 from modalsplit.interop._interactions import interaction_table
-from modalsplit.interop._items import Blocks, item_blocks, refuse_in_ids, shown
+from modalsplit.interop._items import Blocks, ids_as_text, item_blocks, shown
 
 
 def write_mmrec(
@@ -69,7 +69,7 @@ def write_mmrec(
         )
     taken = items.take(items.ids[pd.Index(items.ids).isin(table.item_id)])
     for ids in (taken.ids, users.to_numpy()):
-        refuse_in_ids(ids, r"[\t\r\n]", "MMRec")
+        ids_as_text(ids, r"[\t\r\n]", "MMRec")
     settings = {
         "USER_ID_FIELD": "userID",
         "ITEM_ID_FIELD": "itemID",

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalsplit.interop._files import Place, as_text, written
-from modalsplit.interop._items import Blocks, ItemBlocks, checked_ids, item_blocks, refuse_in_ids, shown
+from modalsplit.interop._items import Blocks, ItemBlocks, checked_ids, ids_as_text, item_blocks, shown
 
 
 def write_projector(
@@ -60,7 +60,7 @@ def write_projector(
 
 
 def _metadata(items: ItemBlocks, labels: Any) -> str:
-    ids = refuse_in_ids(items.ids, r"[\t\r\n]", "the projector")
+    ids = ids_as_text(items.ids, r"[\t\r\n]", "the projector")
     if labels is None:
         return "".join(f"{item}\n" for item in ids)  # one column must have no header
     frame = labels.to_frame() if labels.ndim == 1 else labels

@@ -9,7 +9,7 @@ import pandas as pd
 
 from modalsplit.interop._files import Place, as_text, as_yaml, written
 from modalsplit.interop._interactions import interaction_table
-from modalsplit.interop._items import Blocks, item_blocks, refuse_in_ids
+from modalsplit.interop._items import Blocks, ids_as_text, item_blocks
 
 _COLUMNS = {"user_id": "user_id:token", "item_id": "item_id:token", "rating": "rating:float"}
 _TIME = {"timestamp": "timestamp:float"}
@@ -57,10 +57,10 @@ def write_recbole(
     """
     path, items = Path(path), item_blocks(items)
     names = items.named(blocks)
-    ids = refuse_in_ids(items.ids, r"[\t\r\n]", "RecBole")
+    ids = ids_as_text(items.ids, r"[\t\r\n]", "RecBole")
     table = None if interactions is None else interaction_table(interactions, items)
     if table is not None:
-        refuse_in_ids(table.user_id.unique(), r"[\t\r\n]", "RecBole")
+        ids_as_text(table.user_id.unique(), r"[\t\r\n]", "RecBole")
     with written(path, items, "RecBole", overwrite=overwrite, folder=True, columns=names) as folder:
         with (folder / f"{path.name}.itememb").open("w", encoding="utf-8", newline="\n") as file:
             file.write("iid:token\titem_emb:float_seq\n")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,20 @@ def test_errors_of_an_installed_library_are_its_own(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_module'"):
         foreign("half_installed", "half-installed")
+
+
+def test_earlier_folder_comes_back_when_the_new_one_cannot_take_its_place(items, tmp_path, monkeypatch):
+    path = write_ducho(tmp_path / "out", items)
+    card = check_card(path)
+    rename = Path.rename
+
+    def fail(source, target):
+        if source.name == "out" and target == path:
+            raise OSError("no")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no"):
+        write_ducho(path, items.take(items.ids[:2]), overwrite=True)
+    monkeypatch.undo()
+    assert check_card(path) == card
