@@ -129,7 +129,7 @@ def load(path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> Any:
         estimator = Reader(Known(trusted), arrays).read(structure)
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
-    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RuntimeError) as error:
         raise ValueError(
             f"{path} cannot be loaded: what it says of the estimator makes no sense ({error!r})."
         ) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -525,6 +527,35 @@ def test_structure_that_was_changed_on_purpose_is_refused(saved, change, message
         modalsplit.load(rewritten(saved, change))
 
 
+@pytest.mark.filterwarnings("ignore:Trying to unpickle")
+def test_structure_that_was_changed_at_random_is_refused_or_loads(pipeline, path):
+    """Nothing worse can happen than a ValueError."""
+    junk = [None, -1, 10**18, "x", [], {}, {"kind": "device", "name": "x"}, {"kind": "tuple", "members": [1]}]
+    modalsplit.save(pipeline, path)
+    whole, rng, refused = path.read_bytes(), random.Random(0), 0
+
+    def change(structure):
+        around, key = rng.choice(places_in(structure, []))
+        around[key] = rng.choice(junk)
+        return structure
+
+    for _ in range(150):
+        path.write_bytes(whole)
+        try:
+            modalsplit.load(rewritten(path, change))
+        except ValueError:
+            refused += 1
+    assert refused > 50
+
+
+def places_in(node, found):
+    for key in list(node) if isinstance(node, dict) else range(len(node)):
+        found.append((node, key))
+        if isinstance(node[key], dict | list):
+            places_in(node[key], found)
+    return found
+
+
 def test_indices_of_sparse_matrices_are_checked(path, parts, taken):
     modalsplit.save(AttentiveBPR(max_epochs=1, random_state=0).fit(parts, taken), path)
 
@@ -542,6 +573,16 @@ def test_parameter_that_the_file_lacks_gets_its_default(saved):
         return structure
 
     assert modalsplit.load(rewritten(saved, without_ridge)).ridge == 1.0
+
+
+def test_other_release_of_scikit_learn_is_warned_of(path):
+    def older(structure):
+        structure["state"]["_sklearn_version"] = "1.0"
+        return structure
+
+    modalsplit.save(StandardScaler().fit([[1.0]]), path)
+    with pytest.warns(InconsistentVersionWarning, match=r"from version 1\.0"):
+        modalsplit.load(rewritten(path, older))
 
 
 def test_file_of_version_1_is_still_read(saved):
