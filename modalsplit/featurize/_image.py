@@ -83,7 +83,7 @@ class _PictureFeaturizer(ItemFeaturizer):
         ----------
         X : iterable of length n_items, Series, or array or DataFrame of shape (n_items, 1)
             Pictures: paths, ``file:`` URLs, bytes, PIL images or uint8 arrays of shape (height, width, channels).
-            None and NaN stand for no picture.
+            None, NaN and blank paths stand for no picture.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class _PictureFeaturizer(ItemFeaturizer):
         batch = _Batch(
             network, cache, column.labels, np.full((len(column.items), self._n_features_out), np.nan, np.float32)
         )
-        size = self.batch_size or (4 if network.device.type == "cpu" else 64)
+        size = self.batch_size or (2 if network.device.type == "cpu" else 64)
         read = _reader(column, network, cache)
         pictures = in_threads(read, range(len(column.items)), effective_n_jobs(self.n_jobs), ahead=2 * size)
         name = type(self).__name__
@@ -226,7 +226,7 @@ class TorchvisionFeaturizer(_PictureFeaturizer):
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default what torchvision says for these weights, or for its own weights of this model.
     batch_size : int, default=None
-        Pictures at a time. It changes memory and speed, not the features. None is 4 on a CPU, where the memory
+        Pictures at a time. It changes memory and speed, not the features. None is 2 on a CPU, where the memory
         of larger batches costs more than it saves, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
@@ -349,7 +349,7 @@ class VGG19Featurizer(_PictureFeaturizer):
           ``"pool5_regions"``, the same after pooling, 7 x 7 of 512 (25,088); the regions of VECF. Regions come row
           by row, each with all its channels: ``X.reshape(n_items, 196, 512)``.
     batch_size : int, default=None
-        Pictures at a time. It changes memory and speed, not the features. None is 4 on a CPU, where the memory
+        Pictures at a time. It changes memory and speed, not the features. None is 2 on a CPU, where the memory
         of larger batches costs more than it saves, else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
@@ -448,7 +448,7 @@ class ImageFeaturizer(_PictureFeaturizer):
         From a PIL image in RGB to the tensor that the network expects, of shape ``(3, height, width)``; it runs in
         threads. By default the shorter side to 256, the central 224 x 224, ImageNet's mean and standard deviation.
     batch_size : int, default=None
-        Pictures at a time. None is 4 on a CPU, where the memory of larger batches costs more than it saves,
+        Pictures at a time. None is 2 on a CPU, where the memory of larger batches costs more than it saves,
         else 64.
     device : str or torch.device, default="auto"
         Where the network runs; ``"auto"`` is CUDA if there is a device for it, else the CPU.
