@@ -25,6 +25,7 @@ from modalsplit.persistence._known import Known, value_class, value_name
 
 Json = Any
 Node = dict[str, Json]
+STRUCTURE = "structure"
 _PLAIN = (type(None), bool, int, str)
 _NUMBERS = frozenset("?bBhHiIlLqQefd")
 _TIME = re.compile(r"[<=](datetime64|timedelta64)\[\w+\]|[<=]?[mM]8(\[\w+\])?")
@@ -36,7 +37,18 @@ _TORCH_DTYPES = {str(dtype): dtype for dtype in (torch.float16, torch.float32, t
 # Callbacks watch a fit; they are no part of what it found. Requests for metadata are written apart.
 _LEFT_BEHIND = {"_skl_callbacks", "_metadata_request"}
 # Methods that metadata is routed to.
-_ROUTED = ("fit", "partial_fit", "transform", "predict", "decision_function", "score")
+_ROUTED = (
+    "fit",
+    "partial_fit",
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "score",
+    "split",
+    "transform",
+    "inverse_transform",
+)
 _NO_MODULE = vars(nn.Module())
 
 
@@ -51,12 +63,12 @@ class Writer:
     Attributes
     ----------
     arrays : dict of str to ndarray
-        The arrays so far, C-contiguous.
+        The arrays so far, C-contiguous. The name `STRUCTURE` is kept free for the JSON.
     """
 
     def __init__(self, known: Known) -> None:
         self.known = known
-        self.arrays: dict[str, NDArray[Any]] = {}
+        self.arrays: dict[str, NDArray[Any]] = {STRUCTURE: np.empty(0, np.uint8)}
         self._place: list[str] = []
 
     def write(self, value: Any, step: str | None = None) -> Json:
@@ -323,7 +335,7 @@ def _write_object(value: Any, writer: Writer) -> Node:
     name = writer.known.name_of(type(value))
     if name is None:
         raise writer.refusal(_description(value))
-    state = value.__getstate__()
+    state = value.__getstate__() or {}  # None without attributes
     if isinstance(value, nn.Module):
         state = {key: member for key, member in state.items() if not _is_default(key, member)}
     kept = {key: member for key, member in state.items() if key not in _LEFT_BEHIND}

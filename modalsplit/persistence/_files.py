@@ -19,13 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
-from modalsplit.persistence._codec import Reader, Writer
+from modalsplit.persistence._codec import STRUCTURE, Reader, Writer
 from modalsplit.persistence._known import Known
 
 FORMAT = "modalsplit"
 VERSION = "1"
 PACKAGE = version("modalsplit")
-STRUCTURE = "structure"
 
 
 def save(estimator: Any, path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> None:
@@ -83,7 +82,7 @@ def save(estimator: Any, path: str | PathLike[str], *, trusted: Sequence[type] =
         structure = json.dumps(writer.write(estimator), allow_nan=False)
     except RecursionError:
         raise TypeError(f"{type(estimator).__name__} cannot be saved: something in it holds itself.") from None
-    arrays = {STRUCTURE: np.frombuffer(structure.encode(), dtype=np.uint8), **writer.arrays}
+    arrays = {**writer.arrays, STRUCTURE: np.frombuffer(structure.encode(), dtype=np.uint8)}
     about = {"format": FORMAT, "version": VERSION, "modalsplit": PACKAGE}
     with whole_file(path) as unfinished:
         save_file(arrays, unfinished, metadata={**about, "sha256": _digest(about, arrays)})

@@ -601,6 +601,12 @@ def test_file_of_version_1_is_still_read(saved):
     assert (loaded.n_components, loaded.split, loaded.ridge) == (7, ("a", "b"), 2.0)
 
 
+def test_array_may_have_the_name_of_the_structure(again):
+    scaler = StandardScaler()
+    scaler.structure = np.arange(3.0)
+    assert again(scaler).structure.tolist() == [0, 1, 2]
+
+
 def test_order_in_memory_is_kept(again):
     scaler = StandardScaler()
     scaler.mean_ = np.asfortranarray(np.arange(24.0).reshape(4, 6))
