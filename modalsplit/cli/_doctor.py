@@ -52,7 +52,8 @@ def doctor(
     item: Annotated[str, typer.Option(help="Column of the interactions that holds the item's id.")] = "item_id",
     user: Annotated[str, typer.Option(help="Column of the interactions that holds the user's id.")] = "user_id",
     time: Annotated[
-        bool, typer.Option("--time", help="Fit two samples too, and tell how long a fit will take.")
+        bool,
+        typer.Option("--time", help="Fit two samples of 1,000 rows at most too, and tell how long a fit will take."),
     ] = False,
     id_column: Id = "item_id",
 ) -> None:
@@ -127,7 +128,7 @@ def _memory() -> int:
 
 
 def _gigabytes(n_bytes: float) -> str:
-    return f"{n_bytes / 2**30:.1f} GB" if n_bytes >= 2**27 else f"{n_bytes / 2**20:.0f} MB"
+    return f"{n_bytes / 2**30:.1f} GB" if n_bytes >= 2**27 else f"{max(1, n_bytes / 2**20):.0f} MB"
 
 
 def _weights() -> Iterator[Line]:

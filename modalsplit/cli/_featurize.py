@@ -58,6 +58,8 @@ def featurize(
     from modalsplit.persistence import load, save
 
     check_output(output)
+    if save_featurizers is not None:
+        check_output(save_featurizers, ())
     frame = read_items(items, id_column)
     if featurizers is not None:
         transformer = load(featurizers)
@@ -73,7 +75,6 @@ def featurize(
         transformer = _column_transformer(made, frame)
         features = transformer.fit_transform(frame)
     if save_featurizers is not None:
-        check_output(save_featurizers, ())
         save(transformer, save_featurizers)
     write_items(features, output)
     _summarise(transformer, features, output)

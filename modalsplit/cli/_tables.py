@@ -35,13 +35,15 @@ def read_items(path: Path, id_column: str) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If there is no such column, or ids are missing or not unique.
+        If there is no such column or no row, or ids are missing or not unique.
     """
     frame = _read(path, [id_column])
     if id_column not in frame.columns:
         raise ValueError(
             f"{path} has no column {id_column!r}; it has {_listed(frame.columns)}. Say with --id which holds the ids."
         )
+    if frame.empty:
+        raise ValueError(f"{path} has no rows.")
     missing = int(frame[id_column].isna().sum())
     if missing:
         raise ValueError(f"{path}: {missing} of {len(frame)} rows have no {id_column}. Fill or drop them.")

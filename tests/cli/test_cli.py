@@ -263,6 +263,9 @@ def test_doctor_finds_what_is_wrong_with_columns(run, features, spoil, state, me
         ("fit broken.parquet -o m.safetensors", "broken.parquet cannot be read"),
         ("fit picture.xlsx -o m.safetensors", "modalsplit reads no other formats"),
         ("fit texts.csv -o m.safetensors", "column 'title' holds no numbers"),
+        ("doctor empty.csv", "empty.csv has no rows"),
+        ("fit gaps.csv -o m.safetensors", "1 of 2 rows have no item_id"),
+        ("fit latin.csv -o m.safetensors", "latin.csv cannot be read"),
         ("fit plain.csv -o m.safetensors", "no block names such as image__0"),
         ("transform features.parquet features.parquet -o z.csv", "is no file that modalsplit.save wrote"),
         ("transform scaler.safetensors features.parquet -o z.json", "must end in .parquet or .csv or .npz"),
@@ -279,6 +282,9 @@ def test_error_is_one_message_and_leaves_nothing(files, line, message):
     pd.DataFrame({"item_id": ["a", "b"], "title": ["red wine", "white wine"]}).to_csv("texts.csv", index=False)
     pd.DataFrame({"item_id": ["a", "b"], "x": [1, 2], "y": [2, 1]}).to_csv("plain.csv", index=False)
     Path("broken.parquet").write_bytes(b"PAR1")
+    Path("empty.csv").write_text("item_id,title\n")
+    Path("gaps.csv").write_text("item_id,x\na,1\n,2\n")
+    Path("latin.csv").write_bytes(b"item_id,x\n\xe9,1\n")
     Path("picture.xlsx").touch()
     from sklearn.preprocessing import StandardScaler
 
