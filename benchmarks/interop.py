@@ -49,7 +49,7 @@ RESULTS = ROOT / "docs" / "results" / "interop.md"
 INPUTS = ("no content", "raw", "parts")
 METRIC = "ndcg@10"
 ALS_GRID = (0.01, 10.0, 30.0, 100.0, 1000.0)  # regularization; the first is the default
-EPOCHS = {"Cornac": (5, 10), "LightFM": (1, 2, 5), "implicit": (10, 25, 50, 100)}
+EPOCHS = {"Cornac": (5, 10), "LightFM": (2, 5, 10), "implicit": (10, 25, 50, 100)}
 
 
 class Vectors(NamedTuple):
@@ -320,7 +320,7 @@ bootstrap interval over users, each user's values averaged over seeds; it does n
 Wines, 5-core. A tenth of the wines is held out whole: cold, ranked among themselves. Interactions with the others are split
 80/10/10 per user; full ranking, training and validation masked. Raw features: profile and name of a wine, 537 columns,
 standardised and reduced by PCA to the 256 columns that the parts have. Both matrices are divided by one number, so that rows
-have mean length 1. Epochs (Cornac 5, 10; implicit 10, 25, 50, 100; LightFM 1, 2, 5) and the ridge of ALS (0.01, 10, 30, 100,
+have mean length 1. Epochs (Cornac 5, 10; implicit 10, 25, 50, 100; LightFM 2, 5, 10) and the ridge of ALS (0.01, 10, 30, 100,
 1000) are chosen on the validation part, for each input from the same list; all else is the library's default."""
 
 

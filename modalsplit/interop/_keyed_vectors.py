@@ -38,7 +38,9 @@ def to_keyed_vectors(items: Any, *, blocks: Blocks = None) -> Any:
     """
     found = item_blocks(items)
     vectors = found.matrix(blocks)
-    keyed = foreign("gensim.models", "gensim").KeyedVectors(vectors.shape[1], count=len(vectors))
+    keyed = foreign("gensim.models", "gensim").KeyedVectors(
+        vectors.shape[1]
+    )  # with a count, add_vectors would append to as many zeros
     keyed.add_vectors([str(item) for item in found.ids], vectors)
     return keyed
 

@@ -74,11 +74,9 @@ def write_table(path: Place, items: Any, *, overwrite: bool = False) -> Path:
     >>> from modalsplit.interop import item_blocks, read_table, write_table
     >>> items = item_blocks({"image": [[1, 2], [3, 4]], "text": [[5], [6]]}, item_ids=["a", "b"])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     print(read_table(write_table(Path(folder) / "items.parquet", items)))
-             image__0  image__1  text__0
-    item_id
-    a             1.0       2.0      5.0
-    b             3.0       4.0      6.0
+    ...     frame = read_table(write_table(Path(folder) / "items.parquet", items))
+    >>> list(frame), frame.loc["b"].tolist()
+    (['image__0', 'image__1', 'text__0'], [3.0, 4.0, 6.0])
     """
     path, items = Path(path), item_blocks(items)
     suffix = _suffix(path)
@@ -121,7 +119,7 @@ def read_table(path: Place) -> pd.DataFrame:
         ids = blocks.pop(_ID, None)
     else:
         module = "pyarrow.parquet" if suffix == ".parquet" else "pyarrow.feather"
-        table = foreign(module, "pyarrow").read_table(path).combine_chunks()
+        table = foreign(module, "pyarrow").read_table(path)
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         ids = columns.pop(_ID).to_pylist() if _ID in columns else None
         blocks = {name: _matrix(name, column) for name, column in columns.items()}

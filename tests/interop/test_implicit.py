@@ -32,14 +32,16 @@ def test_factors_survive_a_fit_without_iterations(kind, items, interactions, use
     assert model.recommend(0, users_by_items[0], N=3)[0].shape == (3,)
 
 
-def test_biases_start_without_effect(items, interactions, users_by_items):
-    """Scores are inner products of factors alone, whatever the columns of biases are."""
-    for kind in (BayesianPersonalizedRanking, LogisticMatrixFactorization):
-        model = to_implicit(items, kind(factors=16, iterations=0, num_threads=1, random_state=0), interactions.item_ids)
-        model.fit(users_by_items, show_progress=False)
-        ours = items.take(interactions.item_ids).matrix()
-        scores = model.item_factors @ model.user_factors[0] - ours @ model.user_factors[0, :16]
-        np.testing.assert_allclose(scores, scores[0], atol=1e-5)  # the user's own bias moves all items alike
+def test_columns_of_biases_are_those_that_implicit_makes(items, interactions, users_by_items):
+    """An item's bias starts at 0; the 1 is what a user's bias is multiplied by."""
+    for kind, biases in ((BayesianPersonalizedRanking, [0]), (LogisticMatrixFactorization, [0, 1])):
+        settings = {"factors": 16, "iterations": 0, "num_threads": 1, "random_state": 0}
+        ours, theirs = to_implicit(items, kind(**settings), interactions.item_ids), kind(**settings)
+        np.testing.assert_array_equal(ours.item_factors[:, 16:], np.tile(biases, (len(interactions.item_ids), 1)))
+        theirs.fit(users_by_items, show_progress=False)
+        assert theirs.item_factors.shape == ours.item_factors.shape
+        if len(biases) == 2:
+            np.testing.assert_array_equal(theirs.item_factors[:, -1], 1)
 
 
 def test_users_are_solved_for_on_frozen_factors(items, interactions, users_by_items):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors
+from sklearn.preprocessing import normalize
 
 from modalsplit.interop import item_blocks, to_keyed_vectors, write_word2vec
 
@@ -12,7 +13,11 @@ def test_keyed_vectors_hold_every_row(items, numbered):
         keyed = to_keyed_vectors(found, blocks=["text_common", "image_common"])
         assert keyed.vectors.dtype == np.float32
         ours = found.matrix(["text_common", "image_common"])
-        np.testing.assert_array_equal(np.stack([keyed[str(item)] for item in found.ids]), ours)
+        assert keyed.index_to_key == [str(item) for item in found.ids]
+        np.testing.assert_array_equal(keyed.vectors, ours)
+        cosines = normalize(ours) @ normalize(ours[:1]).T
+        nearest = [str(item) for item in found.ids[np.argsort(-cosines[:, 0])[1:4]]]
+        assert [key for key, _ in keyed.most_similar(str(found.ids[0]), topn=3)] == nearest
 
 
 def test_word2vec_text_comes_back(numbered, tmp_path):
