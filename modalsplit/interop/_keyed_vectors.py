@@ -38,9 +38,8 @@ def to_keyed_vectors(items: Any, *, blocks: Blocks = None) -> Any:
     """
     found = item_blocks(items)
     vectors = found.matrix(blocks)
-    keyed = foreign("gensim.models", "gensim").KeyedVectors(
-        vectors.shape[1]
-    )  # with a count, add_vectors would append to as many zeros
+    make = foreign("gensim.models", "gensim").KeyedVectors
+    keyed = make(vectors.shape[1])  # a count would put as many rows of zeros before ours
     keyed.add_vectors([str(item) for item in found.ids], vectors)
     return keyed
 
