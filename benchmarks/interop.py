@@ -314,14 +314,17 @@ def main() -> int:
 
 _ABOUT = """\
 `python -m benchmarks.interop --seeds {seeds}`: NDCG@10 on the test part, mean and standard deviation over {seeds} seeds of
-the split, the encoder and the model. The last column is the mean difference between our parts and raw features, with a 95 %
+the split, the encoder and the model. The difference is that of the means of our parts and of raw features, with a 95 %
 bootstrap interval over users, each user's values averaged over seeds; it does not hold the chance of seeds.
 
 Wines, 5-core. A tenth of the wines is held out whole: cold, ranked among themselves. Interactions with the others are split
 80/10/10 per user; full ranking, training and validation masked. Raw features: profile and name of a wine, 537 columns,
 standardised and reduced by PCA to the 256 columns that the parts have. Both matrices are divided by one number, so that rows
-have mean length 1. Epochs (Cornac 3, 5, 10; implicit 10, 25, 50, 100; LightFM 2, 5, 10) and the ridge of ALS (0.01, 10, 30, 100,
-1000) are chosen on the validation part, for each input from the same list; all else is the library's default."""
+have mean length 1. Epochs (Cornac 3, 5, 10; implicit 10, 25, 50, 100; LightFM 2, 5, 10) and the ridge of ALS (0.01, 10, 30,
+100, 1000) are chosen on the validation part, for each input from the same list. implicit has 256 factors, with content or
+without; RecTools has 64 besides the content; LightFM has the WARP loss; all else is the library's default. ALS on frozen content
+only finds vectors of users; without content it finds both. Without content, VBPR is BPR. VBPR is Cornac's 3.0.1 as it is, which
+adds the bias of each item in a batch to every pair of it."""
 
 
 if __name__ == "__main__":

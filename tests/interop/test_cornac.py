@@ -5,11 +5,6 @@ import pytest
 
 from modalsplit.interop import to_cornac
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:cornac.*"),
-]
-
 
 @pytest.fixture(scope="module")
 def cornac():
