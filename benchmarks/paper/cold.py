@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from optuna.distributions import IntDistribution
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
@@ -87,7 +88,7 @@ WEIGHT = {"weight": log(1, 1e4)}
 OF_ALS = {**WEIGHT, "base__n_components": WIDTHS, "base__alpha": log(1, 40)}
 OF_EASE = {**WEIGHT, "base__l2": log(10, 5000)}
 FACTORS = {"n_components": WIDTHS, "learning_rate": log(5e-3, 0.2), "max_epochs": epochs(5, 60)}
-NEIGHBOURS = {**ATTENTIVE, "n_neighbors": epochs(5, 100)}
+COLD = {**ATTENTIVE, "cold_degree": IntDistribution(2, 10), "cold_alpha": log(0.03, 3)}
 METHODS = (
     Method("content kNN, text", "text", ContentKNN(), {}),
     Method("content kNN", "raw", ContentKNN(), {}),
@@ -99,8 +100,8 @@ METHODS = (
     Method("ALS by ridge, parts", "stable", Mapped(ALS()), OF_ALS),
     Method("EASE by ridge", "raw", Mapped(EASE()), OF_EASE),
     Method("EASE by ridge, parts", "stable", Mapped(EASE()), OF_EASE),
-    Method("AttentiveBPR, raw", "raw", AttentiveBPR(), NEIGHBOURS),
-    Method(OURS, "stable", AttentiveBPR(), NEIGHBOURS),
+    Method("AttentiveBPR, raw", "raw", AttentiveBPR(), COLD),
+    Method(OURS, "stable", AttentiveBPR(), COLD),
 )
 
 

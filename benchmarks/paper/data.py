@@ -23,7 +23,7 @@ from modalsplit.baselines import CorrAE
 from modalsplit.evaluate import Split, interaction_folds
 
 CACHE = ROOT / ".cache" / "paper"
-N_COMPONENTS = 64
+N_COMPONENTS = 128
 SPARSE = 10  # interactions a user, in the sparsified form
 MODALITIES = ("image", "text")
 OBJECTIVES = ("stable", "cca", "official", "paper", "con", "en", "de")
@@ -123,10 +123,10 @@ def masked(case: Case, share: float, which: str, seed: int) -> Case:
 class Reduced(TransformerMixin, BaseEstimator):
     """Each modality standardised and reduced to its leading principal components; NaN where an item lacks it.
 
-    As many components as the two parts of a modality have columns together, so that raw features have no narrower form.
+    As many components as a part has columns: both parts of a modality sum to a primitive of that width.
     """
 
-    def __init__(self, n_components: int = 2 * N_COMPONENTS, only: str | None = None, random_state: int = 0) -> None:
+    def __init__(self, n_components: int = N_COMPONENTS, only: str | None = None, random_state: int = 0) -> None:
         self.n_components = n_components
         self.only = only
         self.random_state = random_state

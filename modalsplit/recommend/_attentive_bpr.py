@@ -18,8 +18,10 @@ from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epoc
 from modalsplit.nn import Attention, Items, pair_attention, score
 from modalsplit.recommend._base import BLOCK_BYTES, Floats, Recommender
 from modalsplit.recommend._batches import Sampling, with_parts_fused
-from modalsplit.recommend._fitting import Fitting, Learned, as_items, moved, stand_in, sums_of_history
+from modalsplit.recommend._cold import Expectation, stand_in
+from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history
 from modalsplit.recommend._inputs import positions
+from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._parts import find_parts, read_parts
 
 
@@ -87,9 +89,11 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Share of the interactions to hold out.
     n_iter_no_change : int, default=5
         Epochs without growth after which early stopping stops.
-    n_neighbors : int, default=30
-        Fitted items that stand in for a cold item, with their mean embedding, bias and parts: those with the
-        most similar parts.
+    cold_degree : int, default=5
+        What is known of a cold item is expected from its parts, by ridge regression on all trained items with the
+        kernel ((1 + cosine) / 2)^cold_degree. The higher, the more the nearest items count.
+    cold_alpha : float, default=0.5
+        Weight of that ridge.
     random_state : int, RandomState instance or None, default=None
         Pass an int for repeatable results. The global generators are not touched.
     device : str or "auto", default="auto"
@@ -102,7 +106,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     user_embeddings_ : ndarray of shape (n_users, n_components)
         User vectors.
     item_embeddings_ : ndarray of shape (n_items, n_components)
-        Free embeddings ``e_i``; lent by neighbours for items without interactions.
+        Free embeddings ``e_i``; expected from content for items without interactions.
     item_bias_ : ndarray of shape (n_items,)
         Biases; zeros without.
     item_vectors_ : ndarray of shape (n_items, n_components)
@@ -112,13 +116,19 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     part_names_ : tuple of str
         Names of the parts.
     parts_ : ndarray of shape (n_items, n_parts, width)
-        Parts, fine-tuned and scaled; lent by neighbours for items without interactions.
+        Parts, fine-tuned and scaled; expected from content for items without interactions.
     present_ : ndarray of bool of shape (n_items, n_parts)
         Which parts there are.
     trained_ : ndarray of int of shape (n_trained,)
         Positions of the items that were trained on: those with interactions.
     part_scales_ : ndarray of shape (n_parts,)
         Factors that brought the parts to their size.
+    cold_landmarks_ : ndarray of shape (n_landmarks, n_parts * width)
+        Parts of trained items, of length 1, that cold items are compared with: 1,000 at most (Nyström's method).
+    cold_weights_ : ndarray of shape (n_landmarks, n_components + 1 + n_parts * width)
+        What likeness to each adds to the mean item.
+    mean_item_ : ndarray of shape (n_components + 1 + n_parts * width,)
+        Embedding, bias and parts of the mean trained item.
     part_maps_ : ndarray of shape (n_parts, width, n_components) or None
         The projections.
     extractor_deltas_ : ndarray of shape (n_modalities, width, width) or None
@@ -191,7 +201,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "cold_degree": [Interval(Integral, 1, None, closed="left")],
+        "cold_alpha": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
         "device": [str],
         "verbose": ["verbose"],
@@ -221,7 +232,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        n_neighbors: int = 30,
+        cold_degree: int = 5,
+        cold_alpha: float = 0.5,
         random_state: Any = None,
         device: str = "auto",
         verbose: bool = False,
@@ -247,7 +259,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
-        self.n_neighbors = n_neighbors
+        self.cold_degree = cold_degree
+        self.cold_alpha = cold_alpha
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -431,8 +444,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
         known = np.isin(rows, self.trained_)
         items = Learned(self.item_embeddings_[rows], self.item_bias_[rows], parts, present)
-        trained = self._learned().of(self.trained_)
-        stand_in(items, np.flatnonzero(~known), trained, self.part_scales_, self.n_neighbors)
+        expectation = Expectation(self.cold_landmarks_, self.cold_weights_, self.mean_item_)
+        stand_in(items, np.flatnonzero(~known), expectation, self.part_scales_, self.cold_degree)
         return as_items(items, self.part_maps_)
 
     def _learned(self) -> Learned:

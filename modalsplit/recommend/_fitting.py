@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from torch import Tensor
 from tqdm import tqdm
@@ -17,6 +16,8 @@ from tqdm import tqdm
 from modalsplit.evaluate import ndcg_at_k
 from modalsplit.nn import Attention, AttentiveRanker, Items, move_common, score
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss, with_parts_fused
+from modalsplit.recommend._cold import expect, stand_in
+from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
 from modalsplit.training import minimise
 
@@ -64,6 +65,7 @@ class Fitting:
         rng = check_random_state(params.random_state)
         self.device = torch.device(_available(params.device))
         self.generator = torch.Generator(self.device).manual_seed(int(rng.randint(2**31 - 1)))
+        self.landmark_seed = int(rng.randint(2**31 - 1))
         self.interactions = sparse.csr_array(interactions.T)
         train, self.held_out = self.interactions, None
         if params.early_stopping:
@@ -132,7 +134,9 @@ class Fitting:
         bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
         cold = np.setdiff1d(np.arange(n_items), self.warm)
         every = Learned(embedding, bias, parts, self.present.copy())
-        stand_in(every, cold, every.of(self.warm), _array(ranker.scale), self.params.n_neighbors)
+        scales, degree = _array(ranker.scale), self.params.cold_degree
+        expectation = expect(every.of(self.warm), scales, degree, self.params.cold_alpha, self.landmark_seed)
+        stand_in(every, cold, expectation, scales, degree)
         items = as_items(every, maps)
         history = None
         if ranker.history:
@@ -147,7 +151,10 @@ class Fitting:
             "parts_": parts,
             "present_": every.present,
             "trained_": self.warm,
-            "part_scales_": _array(ranker.scale),
+            "part_scales_": scales,
+            "cold_landmarks_": expectation.landmarks,
+            "cold_weights_": expectation.weights,
+            "mean_item_": expectation.mean,
             "part_maps_": maps,
             "extractor_deltas_": delta,
             "history_": list(self.records),
@@ -261,72 +268,6 @@ def sums_of_history(taken: sparse.csr_array, history: Floats) -> Floats:
     counts = np.maximum(np.diff(taken.indptr), 1).astype(np.float32)
     sums: Floats = (taken @ history) * counts[:, None] ** -HISTORY_POWER
     return sums
-
-
-class Learned(NamedTuple):
-    """What is known of some items after training."""
-
-    embedding: Floats  # (n, n_components)
-    bias: Floats  # (n,)
-    parts: Floats  # (n, n_parts, width), scaled
-    present: NDArray[np.bool_]  # (n, n_parts)
-
-    def of(self, rows: NDArray[np.intp]) -> Learned:
-        """Take some of the items.
-
-        Parameters
-        ----------
-        rows : ndarray of int of shape (n_rows,)
-            Which to take.
-
-        Returns
-        -------
-        Learned
-            A copy.
-        """
-        return Learned(self.embedding[rows], self.bias[rows], self.parts[rows], self.present[rows])
-
-
-def stand_in(items: Learned, cold: NDArray[np.intp], trained: Learned, scales: Floats, n_neighbors: int) -> None:
-    """Let cold items take what is known of the trained items that are most like them in content.
-
-    Their own parts only choose the neighbours. Maps that were trained on few items fit those items too well
-    to be trusted with other parts: on wines, own parts under such maps cost a third of the NDCG of cold items.
-
-    Parameters
-    ----------
-    items : Learned
-        Items, of which the cold ones are overwritten: by means over their neighbours, weighed by the third
-        power of the cosine, or by the mean of all trained items where content says nothing.
-    cold : ndarray of int of shape (n_cold,)
-        Rows of the cold items.
-    trained : Learned
-        Items to learn from.
-    scales : ndarray of shape (n_parts,)
-        What the parts were multiplied by. Likeness is judged without them: the size of a part says how much it
-        tells apart, and a part of four directions must not count as much as one of sixty.
-    n_neighbors : int
-        How many neighbours an item has.
-    """
-    sizes = np.where(scales > 0, scales, 1)[:, None]
-    k, most = min(n_neighbors, len(trained.bias)), max(1, 2**23 // len(trained.bias))
-    for rows in np.array_split(cold, -(-len(cold) // most)) if len(cold) else []:
-        cosines = _cosines(items.parts[rows] / sizes, trained.parts / sizes)
-        near = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        weights = np.take_along_axis(cosines, near, axis=1).clip(min=0) ** 3
-        says_nothing = weights.sum(axis=1) == 0
-        weights /= np.where(says_nothing, 1, weights.sum(axis=1))[:, None]
-        for field, known in zip(items, trained, strict=True):
-            mean: Any = np.einsum("nk,nk...->n...", weights, np.asarray(known[near], dtype=np.float32))
-            mean[says_nothing] = known.mean(axis=0)
-            field[rows] = mean > 0 if field.dtype == bool else mean
-
-
-def _cosines(wanted: Floats, known: Floats) -> Floats:
-    if not known.size:
-        return np.zeros((len(wanted), len(known)))
-    cosines: Floats = normalize(wanted.reshape(len(wanted), -1)) @ normalize(known.reshape(len(known), -1)).T
-    return cosines
 
 
 def as_items(items: Learned, maps: Floats | None) -> Items:

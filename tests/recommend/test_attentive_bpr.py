@@ -83,7 +83,7 @@ def test_rows_recommendations_and_explanations_tell_the_same_score(items, taken,
 
 def test_content_scores_cold_items(items, taken):
     warm, cold = items.iloc[:30], items.iloc[30:]
-    model = AttentiveBPR(**QUICK, n_neighbors=10).fit(warm, taken[:30])
+    model = AttentiveBPR(**QUICK).fit(warm, taken[:30])
     scores = model.predict(cold)
     same_parity = (np.arange(30, 40)[:, None] + np.arange(40)) % 2 == 0
     assert scores[same_parity].min() > scores[~same_parity].max()
