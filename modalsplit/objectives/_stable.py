@@ -52,6 +52,7 @@ from modalsplit.training import minimise
 FEWEST_ROWS = 200
 # Gradient steps after which the features of a round have settled, whatever the number of rows.
 STEPS = 1500
+WARM_UP = 0.1  # of the steps
 FEWEST_EPOCHS = 10
 MOST_ROUNDS = 4
 # Features a round: a quarter of the components, within these bounds.
@@ -268,11 +269,12 @@ class _FeatureLearning:
         settings, rows = self.settings, self.anchored.folds[0]
         steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
+        n_steps = max(2, max_epochs * steps_an_epoch)  # the cycle divides by the steps of the warm-up minus 1
         optimizer = torch.optim.AdamW(
             learner.modules.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=max_epochs * steps_an_epoch, pct_start=0.1
+            optimizer, settings.learning_rate, total_steps=n_steps, pct_start=max(WARM_UP, 2 / n_steps)
         )
         best = (math.inf, copy.deepcopy(learner.modules.state_dict()))
 
