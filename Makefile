@@ -11,7 +11,7 @@ OLDEST_PINS := scikit-learn==1.6.1 scipy==1.14.1
 # Old releases beside a new NumPy and a new pytest warn; nothing of ours.
 OLDEST_WARNINGS := -W "ignore:A NumPy version" -W "ignore:Passing a non-Collection iterable"
 
-.PHONY: help setup demo test test-oldest test-all lint docs bench clean
+.PHONY: help setup demo test test-oldest test-all lint docs bench paper clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,11 @@ bench: $(STAMP) ## the benchmarks: planted factors at full size, then real data
 	$(BIN)/python -m benchmarks.planted
 	$(BIN)/python -m benchmarks.recommend
 	$(BIN)/python -m benchmarks.representation
+
+# make paper DATA=ml-latest-small FOLDER=path: the paper's comparison and cold items; resumes where it was stopped
+paper: $(STAMP) ## the paper's comparison on DATA (original files in FOLDER)
+	$(BIN)/python -m benchmarks.paper $(DATA) $(if $(FOLDER),--folder $(FOLDER))
+	$(BIN)/python -m benchmarks.paper $(DATA) $(if $(FOLDER),--folder $(FOLDER)) --cold
 
 docs: $(STAMP) ## build the documentation strictly into site/
 	$(BIN)/mkdocs build --strict
