@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from modalsplit import DisentangledModalityEncoder
 from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import disentanglement_score
 from modalsplit.nn import residual_share
@@ -281,3 +282,10 @@ def test_a_ridge_finds_directions_where_rows_are_few():
         covariance = variates.T @ variates / len(x)
         off = covariance - torch.diag(covariance.diagonal())
         assert off.abs().max() < 1e-9  # the ridge decides on the subspace alone
+
+
+@pytest.mark.parametrize("max_epochs", [1, 10])
+def test_a_cycle_of_few_steps_can_be_trained(max_epochs):
+    data = make_modalities(500, kind="quadratic", random_state=0)
+    encoder = DisentangledModalityEncoder(6, max_epochs=max_epochs, random_state=0)
+    assert np.isfinite(encoder.fit(data.X_img, data.X_txt).residual_share_)
