@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.trials} trials, {QUICK.seeds} seed; prints only")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    methods = COLD if asked.cold else ALL
+    methods = every = COLD if asked.cold else ALL
     if asked.methods:
         unknown = set(asked.methods) - {method.name for method in methods}
         if unknown:
@@ -55,7 +55,7 @@ def main() -> int:
     budget = QUICK if asked.quick else Budget(asked.trials, asked.seeds)
     runner = (ColdRunner if asked.cold else Runner)(case, budget)
     print(table_1(case).to_string(), flush=True)
-    results, missing = {}, {}
+    results, missing = {}, {method.name: "not asked for" for method in every if method not in methods}
     for method in methods:
         try:
             results |= table_2(runner, [method])

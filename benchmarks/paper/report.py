@@ -31,7 +31,7 @@ def write(
         f"Fold {runner.case.fold} for the test; {runner.budget.trials} trials of each search on the validation part; mean and "
         f"standard deviation over {runner.budget.seeds} seeds. See `python -m benchmarks.paper --help` for the protocol.",
         "",
-        table_1(runner.case).to_markdown(floatfmt=".4g"),
+        table_1(runner.case).to_markdown(floatfmt=".6g"),
         "",
         _shown(table).to_markdown(),
         "",
