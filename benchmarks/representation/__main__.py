@@ -50,7 +50,8 @@ def main() -> int:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.representation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rows, data sets and methods, one seed; prints only")
-    parser.add_argument("--data", nargs="+", choices=data.NAMES, metavar="NAME", help=f"of: {'; '.join(data.NAMES)}")
+    names = "; ".join(data.NAMES).replace("%", "%%")
+    parser.add_argument("--data", nargs="+", choices=data.NAMES, metavar="NAME", help=f"of: {names}")
     parser.add_argument(
         "--methods", nargs="+", choices=(RAW, *METHODS), metavar="NAME", help=f"of: {'; '.join(METHODS)}"
     )
