@@ -89,10 +89,10 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Share of the interactions to hold out.
     n_iter_no_change : int, default=5
         Epochs without growth after which early stopping stops.
-    cold_degree : int, default=5
+    cold_degree : int, default=8
         What is known of a cold item is expected from its parts, by ridge regression on all trained items with the
         kernel ((1 + cosine) / 2)^cold_degree. The higher, the more the nearest items count.
-    cold_alpha : float, default=0.5
+    cold_alpha : float, default=0.3
         Weight of that ridge.
     random_state : int, RandomState instance or None, default=None
         Pass an int for repeatable results. The global generators are not touched.
@@ -232,8 +232,8 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        cold_degree: int = 5,
-        cold_alpha: float = 0.5,
+        cold_degree: int = 8,
+        cold_alpha: float = 0.3,
         random_state: Any = None,
         device: str = "auto",
         verbose: bool = False,
