@@ -269,7 +269,7 @@ class _FeatureLearning:
         settings, rows = self.settings, self.anchored.folds[0]
         steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
-        n_steps = max(2, max_epochs * steps_an_epoch)  # the cycle divides by the steps of the warm-up minus 1
+        n_steps = max(3, max_epochs * steps_an_epoch)  # the cycle divides by the steps of either phase
         optimizer = torch.optim.AdamW(
             learner.modules.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )

@@ -284,7 +284,7 @@ def test_a_ridge_finds_directions_where_rows_are_few():
         assert off.abs().max() < 1e-9  # the ridge decides on the subspace alone
 
 
-@pytest.mark.parametrize("max_epochs", [1, 10])
+@pytest.mark.parametrize("max_epochs", [1, 2, 3, 10])
 def test_a_cycle_of_few_steps_can_be_trained(max_epochs):
     data = make_modalities(500, kind="quadratic", random_state=0)
     encoder = DisentangledModalityEncoder(6, max_epochs=max_epochs, random_state=0)
