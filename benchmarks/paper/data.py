@@ -126,7 +126,7 @@ class Reduced(TransformerMixin, BaseEstimator):
     As many components as a part has columns: both parts of a modality sum to a primitive of that width.
     """
 
-    def __init__(self, n_components: int = N_COMPONENTS, only: str | None = None, random_state: int = 0) -> None:
+    def __init__(self, n_components: int, only: str | None = None, random_state: int = 0) -> None:
         self.n_components = n_components
         self.only = only
         self.random_state = random_state
@@ -174,7 +174,7 @@ def representation(what: str, seed: int, **settings: object) -> Any:
         return make_pipeline(imputed, CorrAE(N_COMPONENTS, random_state=seed).set_output(transform="pandas"))
     objective, _, family = what.partition("/")
     if objective not in OBJECTIVES:
-        return Reduced(only=None if what == "raw" else what, random_state=seed)
+        return Reduced(N_COMPONENTS, only=None if what == "raw" else what, random_state=seed)
     if family:
         settings["family"] = family
     encoder = DisentangledModalityEncoder(

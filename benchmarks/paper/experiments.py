@@ -46,10 +46,13 @@ def _seeds(runner: Runner) -> range:
 
 
 def table_3(runner: Runner, family: str) -> Results:
-    """All parts, without the specific ones (-s), without the common ones (-c); settings of the whole."""
+    """All parts, without the specific ones (-s), without the common ones (-c); settings of the whole.
+
+    Without fine-tuning, which needs both parts of a modality.
+    """
     method, settings = _tuned(runner, family)
     kept = {"full": "both", "-s": "common", "-c": "specific"}
-    forms = {name: with_content(method, method.content, parts=which) for name, which in kept.items()}
+    forms = {name: with_content(method, method.content, parts=which, fine_tune=False) for name, which in kept.items()}
     return {name: [runner.judge(form, settings, seed) for seed in _seeds(runner)] for name, form in forms.items()}
 
 

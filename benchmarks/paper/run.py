@@ -80,9 +80,9 @@ class Runner:
 
     def fit(self, method: Method, settings: dict[str, Any], seed: int, case: Case | None = None) -> Any:
         """Fit a method on the training part."""
-        Z = content(case or self.case, method.content, seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of rank 0 where everything is masked
+            warnings.simplefilter("ignore", UserWarning)  # of rank 0 where much is masked
+            Z = content(case or self.case, method.content, seed)
             return method.make(settings, seed).fit(Z, self.split.train)
 
     def _judged(

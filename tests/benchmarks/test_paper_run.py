@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("optuna", reason="the paper's benchmark needs optuna")
 
-from benchmarks.paper import data, run
+from benchmarks.paper import data, experiments, run
 from benchmarks.paper.cold import METHODS as COLD
 from benchmarks.paper.cold import ColdRunner
 from benchmarks.paper.methods import ALL
@@ -22,10 +22,12 @@ def case(tmp_path, monkeypatch):
     for module in (data, run):
         monkeypatch.setattr(module, "CACHE", tmp_path)
     monkeypatch.setattr("benchmarks.paper.cold.CACHE", tmp_path)
+    monkeypatch.setattr(data, "N_COMPONENTS", 4)
     rng = np.random.default_rng(0)
     ids = [f"item{i}" for i in range(60)]
     taken = np.where(rng.random((60, 40)) < np.where(np.arange(60)[:, None] % 2 == np.arange(40) % 2, 0.5, 0.02), 1, 0)
-    features = pd.DataFrame(rng.normal(size=(60, 9)), index=ids)
+    shared = rng.normal(size=(60, 2))
+    features = pd.DataFrame(shared @ rng.normal(size=(2, 9)) + 0.3 * rng.normal(size=(60, 9)), index=ids)
     features.columns = [f"image__{i}" for i in range(5)] + [f"text__{i}" for i in range(4)]
     return data.Case("tiny", features, Interactions.from_frame(_pairs(taken, ids), item_ids=ids))
 
@@ -82,3 +84,23 @@ def test_cold_tests_do_not_overlap_with_what_is_searched_on(case):
     results = runner.test(knn)
     assert len(results) == 2
     assert not set(runner.folds[0]) & set(np.concatenate(runner.folds[1:]))
+
+
+@pytest.mark.slow
+def test_every_experiment_runs(case):
+    runner = run.Runner(case, run.Budget(trials=1, seeds=1))
+    for family in ("stable", "official"):
+        assert set(experiments.table_3(runner, family)) == {"full", "-s", "-c"}
+        shares = experiments.table_6(runner, family)
+        assert shares["single highest is common"].between(0, 1).all()
+        assert shares["correct"].gt(0).all()
+    assert set(experiments.tables_4_and_5(runner, "official")) == {"full", "con", "en", "de"}
+    assert (experiments.table_4_epochs(case, "official", 0)["epochs"] >= 1).all()
+    of_epochs = pd.DataFrame(experiments.figure_3a(runner, "official", epochs=(1, 2)))
+    assert of_epochs["epochs"].tolist() == [1, 2]
+    assert of_epochs["ndcg@10"].between(0, 1).all()
+    of_shares = pd.DataFrame(experiments.figure_3b(runner, which=("both", "image"), shares=(0.5, 1.0)))
+    assert len(of_shares) == 6 * 2 * 3
+    assert of_shares["ndcg@10"].between(0, 1).all()
+    plugged = experiments.figure_3c(runner, [METHODS["BPR++"]])
+    assert set(plugged) == {("BPR++", "raw"), ("BPR++", "stable"), ("BPR++", "official")}
