@@ -53,7 +53,7 @@ def to_faiss(items: Any, *, metric: Metric = "cosine", blocks: Blocks = None) ->
     return index
 
 
-def to_usearch(items: Any, *, metric: Metric = "cosine", blocks: Blocks = None) -> Any:
+def to_usearch(items: Any, *, metric: Metric = "cosine", blocks: Blocks = None, n_jobs: int = 1) -> Any:
     """Make a USearch index, approximate and fast for large catalogues.
 
     Parameters
@@ -64,6 +64,9 @@ def to_usearch(items: Any, *, metric: Metric = "cosine", blocks: Blocks = None) 
         USearch returns distances: 1 - cosine, 1 - inner product, or squared Euclidean.
     blocks : str or sequence of str, optional
         Which blocks, side by side. By default all.
+    n_jobs : int, default=1
+        Threads that insert. With one, the same items give the same index. Several race: the graph differs from run to
+        run, and in rare cases an item is linked from nowhere and never found.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def to_usearch(items: Any, *, metric: Metric = "cosine", blocks: Blocks = None) 
     vectors = _vectors(items, metric, blocks)
     kind = "l2sq" if metric == "euclidean" else "ip"  # of unit vectors, the cosine
     index = foreign("usearch.index", "usearch").Index(ndim=vectors.shape[1], metric=kind, dtype="f32")
-    index.add(np.arange(len(vectors)), vectors)
+    index.add(np.arange(len(vectors)), vectors, threads=n_jobs)
     return index
 
 
