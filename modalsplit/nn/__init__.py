@@ -60,6 +60,7 @@ from modalsplit.nn._objectives import (
     residual_loss,
     residual_share,
     specific_gap,
+    translated_cosines,
 )
 from modalsplit.nn._pairs import Factors, PairScorer, pairwise_loss, pointwise_loss
 from modalsplit.nn._products import ProductFeatures, fit_products
@@ -135,6 +136,7 @@ __all__ = [
     "score_pairs",
     "softmax_loss",
     "specific_gap",
+    "translated_cosines",
     "whitening",
     "with_fixed_signs",
     "with_joint_signs",

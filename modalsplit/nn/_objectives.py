@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import cosine_similarity, logsigmoid, relu, softplus
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid, pad, relu, softplus
 
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
-Raw = tuple[Float[Tensor, "B P"], Float[Tensor, "B Q"]]
 Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
 Gap = Literal["batch", "item"]
 
@@ -235,11 +235,52 @@ def bounded_ranking_loss(
     return (common_first + specific_last).mean()
 
 
+def translated_cosines(
+    target: Float[Tensor, "B P"], parts: Sequence[Float[Tensor, "B D"]], layer: nn.Linear
+) -> list[Float[Tensor, " B"]]:
+    """Cosine of each target with the translations of several parts, without making the translations.
+
+    With y the target, x a part, W and b the map:
+
+    cos(y, Wx + b) = (x · Wᵀy + b · y) / (‖y‖ √(xᵀWᵀW x + 2 x · Wᵀb + b · b))
+
+    so that one product with the target and one of W with itself serve all parts, where translations would take three
+    products each, forth and back, and as many matrices of the target's size.
+
+    Parameters
+    ----------
+    target : Tensor of shape (n_batch, n_columns)
+        One modality: its raw features. It gets no gradient.
+    parts : sequence of Tensor of shape (n_batch, n_components)
+        Parts of the other modality.
+    layer : Linear
+        From a part to the target, with a bias.
+
+    Returns
+    -------
+    list of Tensor of shape (n_batch,)
+        The cosines of each part; 0 where a target is 0.
+
+    References
+    ----------
+    PAMD's released code, in the place of Han et al., WWW 2022, Eq. 4, 6 and 7.
+    """
+    target = target.detach()
+    affine = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
+    shown, gram = target @ affine, affine.T @ affine
+    length = _not_tiny(target.square().sum(1)).sqrt()
+    cosines = []
+    for part in parts:
+        x = pad(part, (0, 1), value=1.0)
+        squared = ((x @ gram) * x).sum(1)
+        cosines.append((x * shown).sum(1) / (length * _not_tiny(squared).sqrt()))
+    return cosines
+
+
 def cosine_ranking_loss(
-    target: Float[Tensor, "B P"],
-    common: Float[Tensor, "B P"],
-    primitive: Float[Tensor, "B P"],
-    specific: Float[Tensor, "B P"],
+    common: Float[Tensor, " B"],
+    primitive: Float[Tensor, " B"],
+    specific: Float[Tensor, " B"],
     temperature: float = 0.5,
     batch_sum_negative: bool = False,
 ) -> Float[Tensor, ""]:
@@ -250,10 +291,9 @@ def cosine_ranking_loss(
 
     Parameters
     ----------
-    target : Tensor of shape (n_batch, n_columns)
-        One modality: its raw features.
-    common, primitive, specific : Tensor of shape (n_batch, n_columns)
-        The modality as translated from the other one's common part, primitive and specific part.
+    common, primitive, specific : Tensor of shape (n_batch,)
+        The cosines of the target with the modality as translated from the other one's common part, primitive and
+        specific part; see `translated_cosines`.
     temperature : float, default=0.5
         The τ above, in units of cosine.
     batch_sum_negative : bool, default=False
@@ -269,23 +309,21 @@ def cosine_ranking_loss(
     ----------
     PAMD's released code, in the place of Han et al., WWW 2022, Eq. 10.
     """
-    c, p, s = (cosine_similarity(x, target) / temperature for x in (common, primitive, specific))
+    c, p, s = (cosine / temperature for cosine in (common, primitive, specific))
     if batch_sum_negative:
         s = s.sum().expand_as(s)
     return (torch.stack([c, p, s]).logsumexp(0) - c + softplus(s - p)).mean()
 
 
-def cosine_gap(target: Raw, translated: Raw) -> Float[Tensor, ""]:
+def cosine_gap(first: Float[Tensor, " B"], second: Float[Tensor, " B"]) -> Float[Tensor, ""]:
     """Measure how far translations point away from their targets.
 
     mean over items and both directions of 1 - cos(y, ŷ)
 
     Parameters
     ----------
-    target : pair of Tensor of shape (n_batch, n_columns of the modality)
-        Raw features of each modality.
-    translated : pair of Tensor of shape (n_batch, n_columns of the modality)
-        Each modality as predicted from the other one, in the same order.
+    first, second : Tensor of shape (n_batch,)
+        Cosines of either modality with its translation from the other one; see `translated_cosines`.
 
     Returns
     -------
@@ -296,8 +334,7 @@ def cosine_gap(target: Raw, translated: Raw) -> Float[Tensor, ""]:
     ----------
     L_c, L_p and L_s (Han et al., WWW 2022, Eq. 5, 8 and 9) in the units of PAMD's released code.
     """
-    first, second = (1 - cosine_similarity(x, y).mean() for x, y in zip(translated, target, strict=True))
-    return (first + second) / 2
+    return 1 - (first.mean() + second.mean()) / 2
 
 
 def relative_alignment_loss(common: Parts) -> Float[Tensor, ""]:
@@ -464,6 +501,11 @@ def _total_variance(x: Tensor) -> Tensor:
 def _positive(x: Tensor) -> Tensor:
     """Keep a divisor away from 0, where all rows of a batch are equal."""
     return x.clamp(min=torch.finfo(x.dtype).eps)
+
+
+def _not_tiny(x: Tensor) -> Tensor:
+    """Keep a squared length away from 0, where the root has no gradient; rounding can make it negative."""
+    return x.clamp(min=1e-16)
 
 
 def _off_diagonal_energy(x: Tensor) -> Tensor:

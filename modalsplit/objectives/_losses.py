@@ -22,6 +22,7 @@ from modalsplit.nn import (
     relative_error,
     residual_loss,
     specific_gap,
+    translated_cosines,
 )
 from modalsplit.objectives._fitted import Resolved, is_official
 
@@ -141,12 +142,12 @@ def _official_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     }
     if not pair.maps:
         return terms
-    translations = [pair.translated(parts) for parts in (pair.common, pair.primitive, pair.specific)]
-    ranking = [
-        cosine_ranking_loss(target, c, p, s, settings.temperature, settings.batch_sum_negative)
-        for target, c, p, s in zip(pair.target, *translations, strict=True)
-    ]
-    gaps = (cosine_gap(pair.target, x) for x in translations)
+    to_second, to_first = pair.maps
+    first, second = zip(pair.common, pair.primitive, pair.specific, strict=True)
+    # c, p and s of the released code, for either direction.
+    cosines = translated_cosines(pair.target[0], second, to_first), translated_cosines(pair.target[1], first, to_second)
+    ranking = [cosine_ranking_loss(*each, settings.temperature, settings.batch_sum_negative) for each in cosines]
+    gaps = (cosine_gap(*each) for each in zip(*cosines, strict=True))
     return terms | {"ranking": ranking[0] + ranking[1]} | _named_gaps(*gaps)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity
 
 from modalsplit.nn import (
     Affine,
@@ -28,6 +29,7 @@ from modalsplit.nn import (
     residual_loss,
     residual_share,
     specific_gap,
+    translated_cosines,
 )
 
 
@@ -172,33 +174,58 @@ def slow_cosine(x, y):
     return sum(a * b for a, b in zip(x, y, strict=True)) / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
 
 
+def test_translated_cosines_are_those_of_the_translations_with_their_gradients(rng):
+    target = torch.randn(7, 5, generator=rng, dtype=torch.float64)
+    parts = [torch.randn(7, 4, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    layer = drawn_linear(4, 5, rng).double()
+    leaves = [*parts, *layer.parameters()]
+    upstream = torch.randn(3, 7, generator=rng, dtype=torch.float64)
+    ours = torch.stack(translated_cosines(target, parts, layer))
+    plain = torch.stack([cosine_similarity(layer(x), target) for x in parts])
+    torch.testing.assert_close(ours, plain)
+    expected = torch.autograd.grad(plain, leaves, upstream)
+    torch.testing.assert_close(torch.autograd.grad(ours, leaves, upstream), expected)
+
+
+def test_translated_cosines_are_finite_where_a_target_or_a_translation_is_zero(rng):
+    layer = drawn_linear(4, 5, rng)
+    with torch.no_grad():
+        layer.bias.zero_()
+    x = torch.zeros(3, 4, requires_grad=True)
+    target = torch.randn(3, 5, generator=rng)
+    target[0] = 0
+    (cosines,) = translated_cosines(target, [x], layer)
+    (gradient,) = torch.autograd.grad(cosines.sum(), x)
+    assert torch.equal(cosines, torch.zeros(3))
+    assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("batch_sum_negative", [False, True])
 def test_cosine_ranking_loss_matches_the_softmax_of_the_released_code(rng, batch_sum_negative):
     target, *translations = (torch.randn(7, 5, generator=rng) for _ in range(4))
-    c, p, s = ([slow_cosine(x[i], target[i]) for i in range(7)] for x in translations)
+    c, p, s = cosines = [[slow_cosine(x[i], target[i]) for i in range(7)] for x in translations]
     if batch_sum_negative:
         s = [sum(s)] * 7  # the slip: one number for all items
     expected = 0.0
     for i in range(7):
         e_c, e_p, e_s = (math.exp(x / 0.5) for x in (c[i], p[i], s[i]))
         expected += (-math.log(e_c / (e_c + e_p + e_s)) - math.log(e_p / (e_p + e_s))) / 7
-    loss = cosine_ranking_loss(target, *translations, temperature=0.5, batch_sum_negative=batch_sum_negative)
+    loss = cosine_ranking_loss(*map(torch.tensor, cosines), temperature=0.5, batch_sum_negative=batch_sum_negative)
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_cosine_ranking_loss_does_not_overflow_where_an_exponential_would():
-    x = torch.ones(600, 3, requires_grad=True)  # 600 cosines of 1: e^1200 is no float
-    loss = cosine_ranking_loss(x.detach(), x, x, x, temperature=0.5, batch_sum_negative=True)
+    x = torch.ones(600, requires_grad=True)  # 600 cosines of 1: e^1200 is no float
+    loss = cosine_ranking_loss(x, x, x, temperature=0.5, batch_sum_negative=True)
     loss.backward()
     assert loss.item() == pytest.approx(2 * (600 - 1) / 0.5, rel=1e-4)
     assert x.grad.isfinite().all()
 
 
-def test_cosine_gap_is_the_mean_of_one_minus_cosine_over_both_directions(rng):
-    target = torch.randn(7, 5, generator=rng), torch.randn(7, 3, generator=rng)
-    translated = torch.randn(7, 5, generator=rng), torch.randn(7, 3, generator=rng)
-    expected = np.mean([1 - slow_cosine(y[i], x[i]) for y, x in zip(target, translated, strict=True) for i in range(7)])
-    assert cosine_gap(target, translated).item() == pytest.approx(expected, rel=1e-5)
+def test_cosine_gap_is_the_mean_of_one_minus_cosine_over_both_directions():
+    first, second = [0.5, -0.25, 1.0], [0.0, 0.75, -1.0]
+    expected = np.mean([1 - cosine for cosine in first + second])
+    assert cosine_gap(torch.tensor(first), torch.tensor(second)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def total_variance(x):
