@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from modalsplit.encoder import DisentangledModalityEncoder
-from modalsplit.persistence._files import whole_file
+from modalsplit.files import whole_file
 
 OPSET = 18
 # Of the polynomial for erfcx: its relative error is below 1e-9.

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from modalsplit.blocks import block_columns, block_names
+from modalsplit.files import check_place, whole_file
 from modalsplit.interactions import Interactions
-from modalsplit.persistence._files import check_place, whole_file
 
 READS = (".parquet", ".csv", ".csv.gz", ".tsv", ".npz", ".npy")
 WRITES = (".parquet", ".csv", ".npz")

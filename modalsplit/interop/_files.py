@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modalsplit.files import put_in_place, scratch_beside
 from modalsplit.interop._items import ItemBlocks, item_blocks
 
 CARD = "modalsplit-card.json"
@@ -128,22 +128,13 @@ def written(
     path = Path(path)
     _check_place(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as scratch:
-        unfinished = Path(scratch) / path.name
+    with scratch_beside(path) as unfinished:
         if folder:
             unfinished.mkdir()
         yield unfinished
         card = {**data_card(items, target, **details), "files_sha256": _hash_of_files(unfinished)}
         _card_of(unfinished).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        if folder and path.exists():  # no system call replaces a folder that has files
-            earlier = path.rename(Path(scratch) / "earlier")
-            try:
-                unfinished.rename(path)
-            except OSError:
-                earlier.rename(path)
-                raise
-        else:
-            unfinished.replace(path)
+        put_in_place(unfinished, path)
         if not folder:
             _card_of(unfinished).replace(_card_of(path))
 

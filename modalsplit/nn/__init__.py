@@ -14,6 +14,7 @@ from modalsplit.nn._attention import (
 from modalsplit.nn._autoencoder import CorrespondenceAutoencoder
 from modalsplit.nn._canonical import (
     Canonical,
+    anchors_of_covariance,
     canonical_directions,
     effective_rank,
     joint_covariance,
@@ -21,6 +22,7 @@ from modalsplit.nn._canonical import (
     merged_subspace,
     pairwise_correlations,
     principal_anchors,
+    sketched_anchors,
     whitening,
     with_fixed_signs,
     with_joint_signs,
@@ -39,6 +41,7 @@ from modalsplit.nn._encoder import (
     drawn_network,
 )
 from modalsplit.nn._mmgcn import MultiModalGCN, bipartite_graph
+from modalsplit.nn._moments import Moments
 from modalsplit.nn._neumf import NeuMF
 from modalsplit.nn._neural_fm import NeuralFM
 from modalsplit.nn._objectives import (
@@ -83,6 +86,7 @@ __all__ = [
     "Gap",
     "Items",
     "LearnedPrimitive",
+    "Moments",
     "MultiModalGCN",
     "NeuMF",
     "NeuralFM",
@@ -96,6 +100,7 @@ __all__ = [
     "Uncensor",
     "agreement_loss",
     "alignment_loss",
+    "anchors_of_covariance",
     "attend",
     "bipartite_graph",
     "bounded_ranking_loss",
@@ -134,6 +139,7 @@ __all__ = [
     "review_loss",
     "score",
     "score_pairs",
+    "sketched_anchors",
     "softmax_loss",
     "specific_gap",
     "translated_cosines",

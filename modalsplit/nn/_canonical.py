@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,14 +12,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from modalsplit.nn._encoder import Affine
+from modalsplit.nn._moments import Moments
 
 # Wider modalities get their principal directions from a random sketch instead of the whole covariance.
 WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
 ROWS_A_BLOCK = 4096
-# Rounds of expectation and maximisation for incomplete rows; more change nothing that counts.
-EM_ROUNDS = 10
 # Modalities share a coordinate if they agree this well on average, as a share of the best two alone.
 TOGETHER = 0.75
 
@@ -65,23 +65,97 @@ def principal_anchors(x: Float[Tensor, "N P"], n_components: int, ridge: float, 
     """
     mean = _mean(x)
     if min(x.shape) > WIDEST_EXACT:
-        eigenvalues, directions = _sketched_directions(x, mean, n_components, generator)
-    else:
-        eigenvalues, directions = _exact_directions(x, mean)
-    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
-    eigenvalues, directions = eigenvalues[keep][:n_components], directions[:, keep][:, :n_components]
-    size = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
-    return Affine(mean, with_fixed_signs(directions) / size)
+        return sketched_anchors(mean, partial(_covariance_times, x, mean), len(x), n_components, ridge, generator)
+    return _scaled_directions(mean, *_exact_directions(x, mean), n_components, ridge)
+
+
+def anchors_of_covariance(
+    mean: Float[Tensor, " P"],
+    covariance: Float[Tensor, "P P"],
+    n_rows: int,
+    n_components: int,
+    ridge: float,
+    generator: torch.Generator,
+) -> Affine:
+    """Find what `principal_anchors` finds from the moments of the rows alone.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (n_columns,)
+        Of the modality, float64.
+    covariance : Tensor of shape (n_columns, n_columns)
+        Of the modality, float64.
+    n_rows : int
+        How many rows they were computed from.
+    n_components : int
+        How many directions, at most.
+    ridge : float
+        See `principal_anchors`.
+    generator : torch.Generator
+        Draws the sketch of a wide modality.
+
+    Returns
+    -------
+    Affine
+        Maps rows to their K scores, float64.
+    """
+    if min(n_rows, len(mean)) > WIDEST_EXACT:
+        return sketched_anchors(mean, covariance.__matmul__, n_rows, n_components, ridge, generator)
+    eigenvalues, directions = torch.linalg.eigh(covariance)
+    eigenvalues, directions = eigenvalues.flip(0).clamp(min=0), directions.flip(1)
+    most = min(n_rows, len(mean))
+    return _scaled_directions(mean, eigenvalues[:most], directions[:, :most], n_components, ridge)
+
+
+def sketched_anchors(
+    mean: Float[Tensor, " P"],
+    covariance_times: Callable[[Float[Tensor, "P K"]], Float[Tensor, "P K"]],
+    n_rows: int,
+    n_components: int,
+    ridge: float,
+    generator: torch.Generator,
+) -> Affine:
+    """Find leading principal anchors by subspace iteration from a random start.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (n_columns,)
+        Of the modality, float64.
+    covariance_times : callable
+        Multiplies the modality's covariance by a matrix of shape (n_columns, n_sketch), float64; called five times.
+    n_rows : int
+        How many rows it is the covariance of.
+    n_components : int
+        How many directions, at most.
+    ridge : float
+        See `principal_anchors`; the mean variance is that of the sketched directions.
+    generator : torch.Generator
+        Draws the start.
+
+    Returns
+    -------
+    Affine
+        Maps rows to their K scores, float64.
+
+    References
+    ----------
+    Halko, Martinsson and Tropp, Finding structure with randomness, SIAM Review 2011.
+    """
+    n_sketch = min(n_components + 32, n_rows, len(mean))
+    basis = torch.randn(len(mean), n_sketch, dtype=torch.float64, device=generator.device, generator=generator).to(
+        mean.device
+    )
+    for _ in range(4):
+        basis = torch.linalg.qr(covariance_times(basis)).Q
+    small = basis.T @ covariance_times(basis)
+    eigenvalues, rotation = torch.linalg.eigh((small + small.T) / 2)
+    return _scaled_directions(mean, eigenvalues.flip(0).clamp(min=0), basis @ rotation.flip(1), n_components, ridge)
 
 
 def joint_covariance(
     features: Sequence[Float[Tensor, "N _"]], present: Bool[Tensor, "N M"]
 ) -> list[list[Float[Tensor, "_ _"]]]:
-    """Estimate the covariances within and between modalities, using incomplete rows for what they have.
-
-    With all modalities present these are the sample covariances. Else expectation and maximisation for a joint
-    normal distribution: what a row lacks is replaced by its expected value given what it has, with the covariance
-    of what stays unknown. An item with one modality alone so sharpens the covariances between modalities, too.
+    """Estimate the covariances within and between modalities, using incomplete rows for what they have: `Moments.joint`.
 
     Parameters
     ----------
@@ -94,20 +168,8 @@ def joint_covariance(
     -------
     list of lists of Tensor of shape (n_columns, n_columns_other)
         Entry [a][b] is the covariance between modalities a and b.
-
-    References
-    ----------
-    Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, JRSS B 1977.
     """
-    widths = [x.shape[1] for x in features]
-    rows = torch.cat(list(features), dim=1)
-    if present.all():
-        covariance = rows.T @ rows / max(len(rows), 1)
-    else:
-        kept = present.any(1)
-        owner = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths)).to(rows.device)
-        covariance = _covariance_by_expectation(rows[kept], present[kept], owner)
-    return [list(torch.split(band, widths, dim=1)) for band in torch.split(covariance, widths, dim=0)]
+    return Moments([x.shape[1] for x in features]).add(features, present).joint()
 
 
 def canonical_directions(
@@ -330,19 +392,13 @@ def _exact_directions(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     return eigenvalues.flip(0).clamp(min=0), directions.flip(1)
 
 
-def _sketched_directions(
-    x: Tensor, mean: Tensor, n_components: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Leading principal directions by subspace iteration from a random start (Halko et al. 2011)."""
-    n_sketch = min(n_components + 32, *x.shape)
-    basis = torch.randn(x.shape[1], n_sketch, dtype=torch.float64, device=generator.device, generator=generator).to(
-        x.device
-    )
-    for _ in range(4):
-        basis = torch.linalg.qr(_covariance_times(x, mean, basis)).Q
-    small = basis.T @ _covariance_times(x, mean, basis)
-    eigenvalues, rotation = torch.linalg.eigh((small + small.T) / 2)
-    return eigenvalues.flip(0).clamp(min=0), basis @ rotation.flip(1)
+def _scaled_directions(
+    mean: Tensor, eigenvalues: Tensor, directions: Tensor, n_components: int, ridge: float
+) -> Affine:
+    keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
+    eigenvalues, directions = eigenvalues[keep][:n_components], directions[:, keep][:, :n_components]
+    size = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
+    return Affine(mean, with_fixed_signs(directions) / size)
 
 
 def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
@@ -351,30 +407,6 @@ def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
         centred = block - mean.to(block.dtype)
         out += (centred.T @ (centred @ basis.to(block.dtype))).double()
     return out / len(x)
-
-
-def _covariance_by_expectation(rows: Tensor, present: Tensor, owner: Tensor) -> Tensor:
-    """EM for a joint normal distribution; `owner` says which modality a column belongs to."""
-    patterns, of_row = torch.unique(present, dim=0, return_inverse=True)
-    count = present.double().T @ present.double()
-    covariance = rows.T @ rows / count[owner][:, owner].clamp(min=1)
-    covariance = torch.where(owner[:, None] == owner, covariance, 0.0)
-    jitter = NUMERICAL_RANK * covariance.diagonal().mean() * torch.eye(len(owner), dtype=rows.dtype, device=rows.device)
-    for _ in range(EM_ROUNDS):
-        total = torch.zeros_like(covariance)
-        for index, pattern in enumerate(patterns):
-            known, unknown = pattern[owner], ~pattern[owner]
-            chosen = rows[of_row == index]
-            predict = torch.linalg.solve((covariance + jitter)[known][:, known], covariance[known][:, unknown])
-            full = chosen.clone()
-            full[:, unknown] = chosen[:, known] @ predict
-            unsure = torch.zeros_like(total)
-            unsure[unknown.nonzero(), unknown.nonzero().T] = (
-                covariance[unknown][:, unknown] - covariance[unknown][:, known] @ predict
-            )
-            total += full.T @ full + len(chosen) * unsure
-        covariance = total / len(rows)
-    return covariance
 
 
 def _next_coordinate(blocks: Sequence[Sequence[Tensor]]) -> dict[int, Tensor]:

@@ -5,20 +5,31 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from modalsplit.objectives._closed_form import fit_closed_form
-from modalsplit.objectives._fitted import Fitted, Settings
+from modalsplit.objectives._fitted import Fitted, Settings, Stages
 from modalsplit.objectives._stable import fit_stable
+from modalsplit.objectives._stored import Matrix, StoredView
 from modalsplit.objectives._trained import fit_trained
 from modalsplit.objectives._width import automatic_width
 
-__all__ = ["Fitted", "Settings", "automatic_width", "fit_closed_form", "fit_objective", "fit_stable", "fit_trained"]
+__all__ = [
+    "Fitted",
+    "Settings",
+    "Stages",
+    "StoredView",
+    "automatic_width",
+    "fit_closed_form",
+    "fit_objective",
+    "fit_stable",
+    "fit_trained",
+]
 
 
-def fit_objective(views: Sequence[Tensor], settings: Settings) -> Fitted:
+def fit_objective(views: Sequence[Matrix], settings: Settings) -> Fitted:
     """Fit an encoder by the objective that the settings name.
 
     Parameters
     ----------
-    views : sequence of Tensor of shape (n_rows, n_columns)
+    views : sequence of (Tensor or StoredView) of shape (n_rows, n_columns)
         A matrix a modality, on one device; NaN in rows that lack it.
     settings : Settings
         See there.
@@ -27,9 +38,20 @@ def fit_objective(views: Sequence[Tensor], settings: Settings) -> Fitted:
     -------
     Fitted
         The encoder.
+
+    Raises
+    ------
+    ValueError
+        If the objective is trained on the columns themselves and these are in a store.
     """
     if settings.objective == "cca":
         return fit_closed_form(views, settings)
     if settings.objective == "stable" and settings.extractor in {None, "learned"}:
         return fit_stable(views, settings)
-    return fit_trained(views, settings)
+    in_memory = [view for view in views if isinstance(view, Tensor)]
+    if len(in_memory) < len(views):
+        raise ValueError(
+            f"objective={settings.objective!r} with extractor={settings.extractor!r} is fitted in memory: pass arrays, or "
+            'objective="stable" or "cca" for a store.'
+        )
+    return fit_trained(in_memory, settings)

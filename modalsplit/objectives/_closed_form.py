@@ -3,7 +3,7 @@
 A candidate is a matrix of features for each modality. Its canonical directions are computed from training
 rows; rows that were held out say how many of them are real, and how well the common part predicts the other
 modality. In the closed form every row is held out once, by cross-validation. The best candidate is then
-split on all rows, exactly.
+split on all rows, exactly. Of rows that do not fit memory, those at hand judge; see `_stored`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from modalsplit.nn import (
     Anchors,
     Branch,
     Disentangler,
-    joint_covariance,
+    Moments,
     joint_rotations,
     merged_subspace,
     principal_anchors,
@@ -32,6 +32,18 @@ from modalsplit.nn import (
 )
 from modalsplit.objectives._fitted import Fitted, Settings
 from modalsplit.objectives._judge import Fold, Verdict, judge, predicts_better
+from modalsplit.objectives._stored import (
+    ROWS_A_BLOCK,
+    AllRows,
+    Matrix,
+    StoredView,
+    anchor_scores,
+    passed,
+    presence,
+    row_blocks,
+    rows_at_hand,
+    stored_anchors,
+)
 
 # Of the canonical directions, in units of the anchors' mean variance.
 RIDGES = (0.03, 0.1, 0.3)
@@ -45,13 +57,17 @@ class Anchored(NamedTuple):
     maps : list of Anchors
         From a modality's columns to its anchors.
     scores : list of Tensor of shape (n_rows, n_anchors)
-        The anchors, centred, float64; 0 in rows that lack the modality.
+        The anchors of the rows at hand, float64, centred over all rows; 0 in rows that lack the modality.
     present : Tensor of bool of shape (n_rows, n_modalities)
-        Which row has which modality.
+        Which row at hand has which modality.
     folds : list of Fold
-        Each row is held out once.
+        Each row at hand is held out once.
     settings : Settings
         What all objectives need to know.
+    views : sequence of matrices of shape (n_all_rows, n_columns)
+        All rows.
+    at_hand : Tensor of int of shape (n_rows,) or None
+        Which of all rows are at hand; None for all.
     """
 
     maps: list[Anchors]
@@ -59,6 +75,8 @@ class Anchored(NamedTuple):
     present: Tensor
     folds: list[Fold]
     settings: Settings
+    views: Sequence[Matrix]
+    at_hand: Tensor | None
 
     def leading(self, width: int) -> list[Tensor]:
         """Select the first anchors of each modality."""
@@ -73,14 +91,25 @@ class Anchored(NamedTuple):
         """Let all folds judge the leading anchors."""
         return self.judged([self.leading(width)] * len(self.folds), ridge)
 
+    def moments(self) -> Moments:
+        """Sum up the anchors of all rows."""
+        if self.at_hand is None:
+            return Moments([scores.shape[1] for scores in self.scores]).add(self.scores, self.present)
+        return self.all_rows().moments()
 
-def fit_closed_form(views: Sequence[Tensor], settings: Settings) -> Fitted:
+    def all_rows(self) -> AllRows:
+        """Give access to the anchors of rows that are not at hand."""
+        stored = [view for view in self.views if isinstance(view, StoredView)]
+        return AllRows(stored, self.maps, self.settings)
+
+
+def fit_closed_form(views: Sequence[Matrix], settings: Settings) -> Fitted:
     """Split modalities by canonical directions: no training.
 
     Parameters
     ----------
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        A matrix a modality; NaN in rows that lack it.
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -97,16 +126,16 @@ def fit_closed_form(views: Sequence[Tensor], settings: Settings) -> Fitted:
     width, verdict = best_width(anchored)
     record = {"translation_error": verdict.translation_error}
     settings.on_epoch(record)
-    return split_anchors(anchored, width, verdict, views, history=[record])
+    return split_anchors(anchored, width, verdict, history=[record])
 
 
-def anchor(views: Sequence[Tensor], settings: Settings) -> Anchored:
+def anchor(views: Sequence[Matrix], settings: Settings) -> Anchored:
     """Map all modalities to their anchors, once, and divide the rows.
 
     Parameters
     ----------
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        A matrix a modality; NaN in rows that lack it.
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -115,17 +144,18 @@ def anchor(views: Sequence[Tensor], settings: Settings) -> Anchored:
     Anchored
         Anchors of up to twice `n_components` columns, float64.
     """
-    present = torch.stack([~x.isnan().any(1) for x in views], dim=1)
+    at_hand = rows_at_hand(views, settings)
+    present = torch.stack([presence(x, at_hand) for x in views], dim=1)
     order = torch.randperm(len(present), generator=settings.generator, device=settings.generator.device)
     parts = order.to(present.device).chunk(max(2, round(1 / settings.validation_fraction)))
     folds = [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
-    anchored = Anchored([], [], present, folds, settings)
+    anchored = Anchored([], [], present, folds, settings, views, at_hand)
     for modality, x in enumerate(views):
         anchored = with_anchors(anchored, modality, None, x)
     return anchored
 
 
-def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: Tensor) -> Anchored:
+def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: Matrix) -> Anchored:
     """Map one modality to its anchors.
 
     Parameters
@@ -136,7 +166,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
         Which one.
     front : Module or None
         What its columns pass first.
-    x : Tensor of shape (n_rows, n_columns)
+    x : matrix of shape (n_all_rows, n_columns)
         The modality; NaN in rows that lack it.
 
     Returns
@@ -145,12 +175,17 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
         The same with new anchors of this modality.
     """
     settings, have = anchored.settings, anchored.present[:, modality]
-    passed = x if front is None else front(x.double()).to(x.dtype)
-    rows = passed if have.all() else passed[have]
-    anchors = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
-    scores = torch.where(have[:, None], anchors(passed.double()), 0.0)
+    if isinstance(x, StoredView):
+        anchors = Anchors(front, stored_anchors(x, front, settings))
+        blocks = zip(row_blocks(x, anchored.at_hand), torch.split(have, ROWS_A_BLOCK), strict=True)
+        scores = torch.cat([anchor_scores(anchors, block, there) for block, there in blocks])
+    else:
+        rows = passed(front, x if have.all() else x[have])
+        affine = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
+        anchors = Anchors(front, affine)
+        scores = anchor_scores(anchors, x, have)
     maps, all_scores = list(anchored.maps), list(anchored.scores)
-    maps[modality : modality + 1] = [Anchors(front, anchors)]
+    maps[modality : modality + 1] = [anchors]
     all_scores[modality : modality + 1] = [scores]
     return anchored._replace(maps=maps, scores=all_scores)
 
@@ -189,7 +224,6 @@ def split_anchors(
     anchored: Anchored,
     width: int,
     verdict: Verdict,
-    views: Sequence[Tensor],
     *,
     history: list[dict[str, float]],
 ) -> Fitted:
@@ -203,8 +237,6 @@ def split_anchors(
         How many anchors give the canonical directions.
     verdict : Verdict
         Of these.
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        All rows.
     history : list of dict of str to float
         Of what was trained before the closed form was preferred.
 
@@ -214,26 +246,26 @@ def split_anchors(
         The encoder.
     """
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
-    support, readouts = split_readouts(anchored, anchored.scores, columns, verdict)
+    support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    return assemble(primitives, support, views, verdict, anchored, primitive=f"{width} anchors", history=history)
+    return assemble(primitives, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
 def split_readouts(
-    anchored: Anchored, wholes: Sequence[Tensor], columns: Sequence[Sequence[int]], verdict: Verdict
+    moments: Moments, columns: Sequence[Sequence[int]], verdict: Verdict, n_components: int
 ) -> tuple[Tensor, list[Tensor]]:
     """Map each whole to the primitive: first the common directions, then the rest.
 
     Parameters
     ----------
-    anchored : Anchored
-        Whose rows these are.
-    wholes : sequence of Tensor of shape (n_rows, n_whole)
-        Centred features of each modality; 0 in rows that lack it.
+    moments : Moments
+        Of the wholes: centred features of each modality.
     columns : sequence of sequence of int
         Which of them the canonical directions are computed from.
     verdict : Verdict
         How many directions each pair of modalities shares.
+    n_components : int
+        Columns of the primitive.
 
     Returns
     -------
@@ -243,34 +275,28 @@ def split_readouts(
         The first columns give the common directions, the next ones the principal components of what
         these leave; columns beyond a modality's own rank, and of directions that it does not show, are zero.
     """
-    n_components = anchored.settings.n_components
-    counts = anchored.present.sum(0).tolist()
-    features = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
-    directions = common_directions(features, anchored.present, verdict.ranks, verdict.ridge)
+    directions = common_directions(moments.select(columns), verdict.ranks, verdict.ridge)
+    covariances = moments.own()
     rank = min(directions[0].shape[1], n_components)
-    support = torch.zeros(len(wholes), n_components, dtype=torch.bool, device=wholes[0].device)
+    support = torch.zeros(len(columns), n_components, dtype=torch.bool, device=directions[0].device)
     readouts = []
-    for modality, (direction, whole, chosen, count) in enumerate(zip(directions, wholes, columns, counts, strict=True)):
-        common = whole.new_zeros(whole.shape[1], rank)
+    for modality, (direction, covariance, chosen) in enumerate(zip(directions, covariances, columns, strict=True)):
+        common = covariance.new_zeros(len(covariance), rank)
         common[chosen] = direction[:, :rank]
         support[modality, :rank] = common.any(0)
-        readouts.append(_readout(common, whole, count, n_components))
+        readouts.append(_readout(common, covariance, n_components))
     return support, readouts
 
 
-def common_directions(
-    features: Sequence[Tensor], present: Tensor, ranks: dict[tuple[int, int], int], ridge: float = 0.0
-) -> list[Tensor]:
+def common_directions(moments: Moments, ranks: dict[tuple[int, int], int], ridge: float = 0.0) -> list[Tensor]:
     """Find what each modality shares with any other one, in joint coordinates.
 
     With a ridge it decides which subspace a modality shares; coordinates in there are exact.
 
     Parameters
     ----------
-    features : sequence of Tensor of shape (n_rows, n_features)
-        A matrix a modality, centred; 0 in rows that lack it.
-    present : Tensor of bool of shape (n_rows, n_modalities)
-        Which row has which modality.
+    moments : Moments
+        Of features of each modality, centred.
     ranks : dict of tuple of int to int
         How many directions each pair of modalities shares.
     ridge : float, default=0.0
@@ -287,7 +313,7 @@ def common_directions(
     ----------
     Bach and Jordan, A probabilistic interpretation of canonical correlation analysis, 2005, for the scale.
     """
-    covariance = joint_covariance(features, present)
+    covariance = moments.joint()
     whiteners = [whitening(row[m], ridge) for m, row in enumerate(covariance)]
     white = _mapped(covariance, whiteners)
     bases: list[list[Tensor]] = [[w.new_zeros(w.shape[1], 0)] for w in whiteners]
@@ -307,7 +333,6 @@ def common_directions(
 def assemble(
     primitives: Sequence[nn.Module],
     support: Tensor,
-    views: Sequence[Tensor],
     verdict: Verdict,
     anchored: Anchored,
     *,
@@ -322,12 +347,10 @@ def assemble(
         From a modality's columns to its primitive, whose first columns are the common directions.
     support : Tensor of bool of shape (n_modalities, n_components)
         Which modality shows which of these.
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        All rows, for the residual share.
     verdict : Verdict
         Of the candidate that won.
     anchored : Anchored
-        Whose rows these are.
+        Whose rows at hand give the residual share.
     primitive : str
         What it is called.
     history : list of dict of str to float
@@ -338,15 +361,21 @@ def assemble(
     Fitted
         The encoder.
     """
-    device = views[0].device
+    views = anchored.views
     is_common = support.any(0)
     projection = is_common.double()
     # In the primitive's own coordinates the oblique projection onto the common directions is a diagonal.
     module = Disentangler(
         *(Branch(e, Affine(torch.zeros_like(projection), torch.diag(projection))) for e in primitives)
-    ).to(device)
+    ).to(views[0].device)
     with torch.no_grad():
-        parts = [module(x.double(), modality) for modality, x in enumerate(views)]
+        parts = [
+            [torch.cat(part) for part in zip(*blocks, strict=True)]
+            for blocks in (
+                [module(block.double(), modality) for block in row_blocks(view, anchored.at_hand)]
+                for modality, view in enumerate(views)
+            )
+        ]
     shares = []
     for a, b in combinations(range(len(views)), 2):
         both = anchored.present[:, a] & anchored.present[:, b]
@@ -385,14 +414,13 @@ def _mean_agreement(correlations: Sequence[Sequence[Tensor]], rotations: Sequenc
     return (total / count.clamp(min=1)).clamp(0, 1)
 
 
-def _readout(common: Tensor, whole: Tensor, n_rows: int, n_components: int) -> Tensor:
+def _readout(common: Tensor, covariance: Tensor, n_components: int) -> Tensor:
     width, rank = common.shape
     n_specific = max(0, min(n_components, width) - rank)
-    covariance = whole.T @ whole / n_rows
     # What the common directions leave: x - (the regression of x on the variates u = whole @ common).
     shown = common[:, common.any(0)]
     onto = torch.linalg.solve(shown.T @ covariance @ shown, shown.T @ covariance)
-    leave = torch.eye(width, dtype=whole.dtype, device=whole.device) - shown @ onto
+    leave = torch.eye(width, dtype=common.dtype, device=common.device) - shown @ onto
     _, vectors = torch.linalg.eigh(leave.T @ covariance @ leave)
     specific = leave @ with_fixed_signs(vectors.flip(1)[:, :n_specific])
     missing = n_components - rank - n_specific

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -35,6 +38,35 @@ _STABLE_BY_EXTRACTOR = {
     "mlp": {**_STABLE, "learning_rate": 2e-3},
     "learned": {**_STABLE, "optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 1e-2, "extractor": "learned"},
 }
+
+
+Progress = Callable[[str, int, str], AbstractContextManager[Callable[..., object]]]
+
+
+@contextmanager
+def _unseen(what: str, n_steps: int, unit: str) -> Iterator[Callable[..., object]]:
+    """Show nothing."""
+    yield lambda n=1, record=None: None
+
+
+class Stages:
+    """What a fit keeps between its stages; this one keeps nothing.
+
+    Values are numbers, texts, tensors, and lists and dicts of them.
+    """
+
+    def load(self, name: str) -> Any:
+        """Read what was kept under a name; None if nothing was."""
+        return None
+
+    def keep(self, name: str, value: Callable[[], Any], *, at_once: bool = True) -> None:
+        """Keep the value of a function under a name; if not at once, then only now and then."""
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Give a folder for large files: here one that goes away."""
+        with TemporaryDirectory(prefix="modalsplit-") as folder:
+            yield Path(folder)
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,12 @@ class Settings:
         See `modalsplit.nn.cosine_ranking_loss`.
     on_epoch : callable
         Takes the record of each epoch; returns True to stop.
+    on_interrupt : callable or None
+        Called when the user interrupts training, which then ends with what it has; None to let the interrupt through.
+    stages : Stages
+        Keeps what takes long, so that a fit that was killed goes on from there.
+    progress : callable
+        Takes what is done, of how many steps, and their name; gives a context with a function that counts steps.
     """
 
     n_components: int
@@ -100,6 +138,9 @@ class Settings:
     temperature: float | None = None
     batch_sum_negative: bool = False
     on_epoch: Callable[[dict[str, float]], bool] = field(default=lambda record: False)
+    on_interrupt: Callable[[], object] | None = None
+    stages: Stages = field(default_factory=lambda: Stages())
+    progress: Progress = field(default=_unseen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,9 @@ Non-linearity belongs into the primitive. If c were a non-linear function of e, 
   directions are then computed from [anchors | products | φ], and the split is exact.
 
 Held-out rows decide on each of these; where they gain nothing, the closed form is kept.
+
+Of rows that do not fit memory, those at hand are judged by and give the products; networks learn from all others, whose
+anchors are on disk, and the split is that of all.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import combinations, permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +31,7 @@ from modalsplit.nn import (
     Affine,
     FeatureNetwork,
     LearnedPrimitive,
+    Moments,
     ProductFeatures,
     agreement_loss,
     censored_columns,
@@ -46,6 +51,7 @@ from modalsplit.objectives._closed_form import (
 )
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
 from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centred, predicts_better
+from modalsplit.objectives._stored import AllRows, Matrix
 from modalsplit.training import minimise
 
 # With fewer rows than this, features learned from them are chance.
@@ -60,17 +66,20 @@ FEWEST_FEATURES, MOST_FEATURES = 8, 32
 # Rows that judge what is cheap to fit anew for each fold.
 ENOUGH_HELD_OUT = 1000
 
+# Rows of a store that tell whether a modality is rectified, and how.
+MOST_ROWS = 5000
+
 # A module for each modality that computes features of its anchors; None where it has none.
 _Modules = list[nn.Module | None]
 
 
-def fit_stable(views: Sequence[Tensor], settings: Settings) -> Fitted:
+def fit_stable(views: Sequence[Matrix], settings: Settings) -> Fitted:
     """Split modalities by canonical directions of anchors and learned features.
 
     Parameters
     ----------
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        A matrix a modality; NaN in rows that lack it.
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -87,23 +96,27 @@ def fit_stable(views: Sequence[Tensor], settings: Settings) -> Fitted:
     anchored = anchor(views, chosen)
     width, verdict = best_width(anchored)
     if len(anchored.folds[0].train) < FEWEST_ROWS:
-        return split_anchors(anchored, width, verdict, views, history=[])
+        return split_anchors(anchored, width, verdict, history=[])
     anchored, width, verdict = _uncensored(views, anchored, width, verdict)
-    learning = _FeatureLearning(anchored, chosen, width, verdict)
-    learning.multiply()
-    learning.run()
-    if not learning.rounds:
-        return split_anchors(anchored, width, verdict, views, history=learning.history)
-    return learning.split(views)
+    with ExitStack() as stack:
+        learning = _FeatureLearning(anchored, chosen, width, verdict, stack)
+        learning.multiply()
+        learning.run()
+        if not learning.rounds:
+            return split_anchors(anchored, width, learning.verdict, history=learning.history)
+        return learning.split()
 
 
 def _uncensored(
-    views: Sequence[Tensor], anchored: Anchored, width: int, verdict: Verdict
+    views: Sequence[Matrix], anchored: Anchored, width: int, verdict: Verdict
 ) -> tuple[Anchored, int, Verdict]:
     """Put rectified modalities back to what they were, one by one, where the modalities then agree better."""
     settings = anchored.settings
     for modality, x in enumerate(views):
-        rows = x[anchored.present[:, modality]]
+        if isinstance(x, Tensor):
+            rows = x[anchored.present[:, modality]]
+        else:
+            rows = x[x.present.nonzero()[:, 0][_spread(int(x.present.sum()))]]
         if censored_columns(rows).double().mean() < 0.5:
             continue
         uncensor = fit_uncensor(rows.double(), settings.n_components, settings.generator)
@@ -114,18 +127,50 @@ def _uncensored(
     return anchored, width, verdict
 
 
+def _spread(n_rows: int) -> Tensor:
+    """Select rows that lie evenly, as many as `fit_uncensor` makes use of."""
+    rows = torch.arange(min(n_rows, MOST_ROWS))
+    return rows * n_rows // max(len(rows), 1)
+
+
+class _Batch(NamedTuple):
+    """Rows to learn from.
+
+    Attributes
+    ----------
+    inputs : list of Tensor of shape (n_rows, n_components)
+        Leading anchors, float32; 0 in rows that lack the modality.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which row has which modality.
+    known : list of Tensor of shape (n_rows, n_known)
+        Common directions that are not to be found again.
+    """
+
+    inputs: list[Tensor]
+    present: Tensor
+    known: list[Tensor]
+
+
+class _Known(NamedTuple):
+    """Common directions that the rounds before found: their values at hand, and how they are computed of other rows."""
+
+    values: list[Tensor]
+    directions: list[Tensor]
+
+
 class _Learner(NamedTuple):
-    """Networks that are learning: what is trained with them, and the loss of some rows."""
+    """Networks that are learning: what is trained with them, the loss of some rows, and how these are had."""
 
     networks: list[FeatureNetwork]
     modules: nn.ModuleList
-    loss: Callable[[Tensor], Tensor]
+    loss: Callable[[_Batch], Tensor]
+    known: _Known
 
 
 class _FeatureLearning:
     """Rounds of features of the anchors: a module a modality, or none."""
 
-    def __init__(self, anchored: Anchored, settings: Resolved, width: int, verdict: Verdict) -> None:
+    def __init__(self, anchored: Anchored, settings: Resolved, width: int, verdict: Verdict, stack: ExitStack) -> None:
         self.anchored = anchored
         self.settings = settings
         self.width = width
@@ -136,6 +181,11 @@ class _FeatureLearning:
         self.features: list[list[Tensor]] = []
         self.history: list[dict[str, float]] = []
         self.stopped = False
+        self.n_tried = 0
+        self.all_rows: AllRows | None = None
+        if anchored.at_hand is not None:
+            self.all_rows = anchored.all_rows()
+            self.all_rows.keep_on_disk(stack)
 
     def multiply(self) -> None:
         """Try products of each modality's anchors, and keep those by which unseen rows gain."""
@@ -187,7 +237,8 @@ class _FeatureLearning:
         """Let unseen rows judge [anchors | features], given the features of all rounds as each fold makes them."""
         candidates = []
         for of_fold in features:
-            wholes, columns = self._wholes(of_fold)
+            wholes, _ = self._wholes(of_fold)
+            columns = self._columns(of_fold)
             candidates.append([whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)])
         return self.anchored.judged(candidates, self.verdict.ridge)
 
@@ -217,26 +268,55 @@ class _FeatureLearning:
         features[rows] = left_out
         return module.float(), features
 
-    def split(self, views: Sequence[Tensor]) -> Fitted:
+    def split(self) -> Fitted:
         """Split [anchors | features of all rounds]."""
         self._refit_products()
-        wholes, columns = self._wholes(self.features)
-        support, readouts = split_readouts(self.anchored, wholes, columns, self.verdict)
+        columns = self._columns()
+        if self.all_rows is None:
+            wholes, self.means = self._wholes(self.features)
+            moments = Moments([whole.shape[1] for whole in wholes]).add(wholes, self.anchored.present)
+        else:
+            raw = self.all_rows.moments(self._features_of)
+            moments, self.means = raw.centred(), raw.means()
+        support, readouts = split_readouts(moments, columns, self.verdict, self.settings.n_components)
         primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
         return assemble(
-            primitives, support, views, self.verdict, self.anchored, primitive="learned features", history=self.history
+            primitives, support, self.verdict, self.anchored, primitive="learned features", history=self.history
         )
 
-    def _wholes(self, features: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[list[int]]]:
-        """Anchors and learned features side by side, centred; and which columns give canonical directions."""
-        n_anchors = max(self.width, self.settings.n_components)
-        wholes, columns = [], []
-        for modality, anchors in enumerate(self.anchored.leading(n_anchors)):
-            whole = torch.cat([anchors, *(of_round[modality] for of_round in features)], dim=1)
-            wholes.append(whole)
-            columns.append([*range(min(self.width, anchors.shape[1])), *range(anchors.shape[1], whole.shape[1])])
-        self.means = [whole[have].mean(0) for whole, have in zip(wholes, self.anchored.present.T, strict=True)]
-        return centred(wholes, self.anchored.present), columns
+    @property
+    def _n_anchors(self) -> int:
+        """How many anchors, at most, stand beside the features."""
+        return max(self.width, self.settings.n_components)
+
+    def _wholes(self, features: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+        """Anchors and learned features of the rows at hand side by side, centred; and their means."""
+        wholes = [
+            torch.cat([anchors, *(of_round[modality] for of_round in features)], dim=1)
+            for modality, anchors in enumerate(self.anchored.leading(self._n_anchors))
+        ]
+        means = [whole[have].mean(0) for whole, have in zip(wholes, self.anchored.present.T, strict=True)]
+        return centred(wholes, self.anchored.present), means
+
+    def _features_of(self, scores: Sequence[Tensor]) -> list[Tensor]:
+        """Anchors and learned features of any rows, float64, not centred."""
+        wholes = []
+        for modality, anchors in enumerate(scores):
+            inputs = anchors[:, : self.settings.n_components].float()
+            modules = [module for of_round in self.rounds if (module := of_round[modality]) is not None]
+            with torch.no_grad():
+                features = [module(inputs).double() for module in modules]
+            wholes.append(torch.cat([anchors[:, : self._n_anchors].double(), *features], dim=1))
+        return wholes
+
+    def _columns(self, features: Sequence[Sequence[Tensor]] | None = None) -> list[list[int]]:
+        """Which columns of the wholes give canonical directions."""
+        columns = []
+        for modality, anchors in enumerate(self.anchored.leading(self._n_anchors)):
+            n_anchors = anchors.shape[1]
+            n_features = sum(f[modality].shape[1] for f in (self.features if features is None else features))
+            columns.append([*range(min(self.width, n_anchors)), *range(n_anchors, n_anchors + n_features)])
+        return columns
 
     def _primitive(self, modality: int, readout: Tensor) -> LearnedPrimitive:
         """Put the frozen map of one modality together, from its columns to its primitive."""
@@ -255,19 +335,52 @@ class _FeatureLearning:
             x.device
         )
 
-    def _found(self) -> list[Tensor]:
-        """Compute the common directions that the rounds before found, on all rows."""
+    def _found(self) -> _Known:
+        """Compute the common directions that the rounds before found."""
         if not self.rounds:
-            return [x[:, :0] for x in self.inputs]
-        wholes, columns = self._wholes(self.features)
-        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)]
-        directions = common_directions(candidate, self.anchored.present, self.verdict.ranks, self.verdict.ridge)
-        return [(x @ direction).float() for x, direction in zip(candidate, directions, strict=True)]
+            return _Known([x[:, :0] for x in self.inputs], [])
+        wholes, self.means = self._wholes(self.features)
+        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, self._columns(), strict=True)]
+        moments = Moments([x.shape[1] for x in candidate]).add(candidate, self.anchored.present)
+        directions = common_directions(moments, self.verdict.ranks, self.verdict.ridge)
+        return _Known([(x @ d).float() for x, d in zip(candidate, directions, strict=True)], directions)
+
+    def _at_hand(self, rows: Tensor, known: _Known) -> _Batch:
+        """Select rows at hand."""
+        return _Batch([x[rows] for x in self.inputs], self.anchored.present[rows], [x[rows] for x in known.values])
+
+    def _from_disk(self, rows: Tensor, known: _Known) -> _Batch:
+        """Read rows that are not at hand."""
+        assert self.all_rows is not None
+        scores, present = self.all_rows.rows(rows)
+        found = [x[:, :0] for x in scores]
+        if known.directions:
+            apart = [x - mean for x, mean in zip(self._features_of(scores), self.means, strict=True)]
+            found = [
+                torch.where(have[:, None], x[:, chosen] @ direction, 0.0).float()
+                for have, x, chosen, direction in zip(present.T, apart, self._columns(), known.directions, strict=True)
+            ]
+        return _Batch([x[:, : self.settings.n_components] for x in scores], present, found)
+
+    def _rows_to_learn_from(self, known: _Known) -> tuple[int, Callable[[Tensor], _Batch]]:
+        """How many rows there are besides those that judge, and how to get some of them."""
+        first, at_hand = self.anchored.folds[0], self.anchored.at_hand
+        if self.all_rows is None or at_hand is None:
+            return len(first.train), lambda batch: self._at_hand(first.train[batch], known)
+        judges = at_hand[first.held_out.to(at_hand.device)].sort().values
+        # The k-th row that does not judge: k and the number of judges before it.
+        before = judges - torch.arange(len(judges))
+        n_rows = len(self.anchored.views[0]) - len(judges)
+        return n_rows, lambda batch: self._from_disk(
+            batch.cpu() + torch.searchsorted(before, batch.cpu(), right=True), known
+        )
 
     def _train(self, learner: _Learner) -> None:
         """Train one round, and keep the state that was best on the held-out rows."""
-        settings, rows = self.settings, self.anchored.folds[0]
-        steps_an_epoch = math.ceil(len(rows.train) / settings.batch_size)
+        settings = self.settings
+        n_rows, rows_of = self._rows_to_learn_from(learner.known)
+        unseen = self._at_hand(self.anchored.folds[0].held_out, learner.known)
+        steps_an_epoch = math.ceil(n_rows / settings.batch_size)
         max_epochs = settings.max_epochs or max(FEWEST_EPOCHS, math.ceil(STEPS / steps_an_epoch))
         n_steps = max(3, max_epochs * steps_an_epoch)  # the cycle divides by the steps of either phase
         optimizer = torch.optim.AdamW(
@@ -276,30 +389,24 @@ class _FeatureLearning:
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.learning_rate, total_steps=n_steps, pct_start=max(WARM_UP, 2 / n_steps)
         )
-        best = (math.inf, copy.deepcopy(learner.modules.state_dict()))
-
-        def on_epoch(record: dict[str, float]) -> bool:
-            nonlocal best
-            with torch.no_grad():
-                record["validation_loss"] = float(learner.loss(rows.held_out))
-            record["round"] = len(self.rounds) + 1
-            if record["validation_loss"] < best[0]:
-                best = (record["validation_loss"], copy.deepcopy(learner.modules.state_dict()))
-            self.stopped = settings.on_epoch(record)
-            return self.stopped
-
-        self.history += minimise(
-            lambda batch: learner.loss(rows.train[batch]),
-            len(rows.train),
-            [optimizer],
-            batch_size=settings.batch_size,
-            max_epochs=max_epochs,
-            generator=settings.generator,
-            schedulers=[scheduler],
-            min_batch=4,
-            on_epoch=on_epoch,
-        )
-        learner.modules.load_state_dict(best[1])
+        course = _Course(self, learner, unseen, max_epochs)
+        with settings.progress(f"round {len(self.rounds) + 1}", max_epochs, "epochs") as done:
+            course.done = done
+            self.history += minimise(
+                lambda batch: learner.loss(rows_of(batch)),
+                n_rows,
+                [optimizer],
+                batch_size=settings.batch_size,
+                max_epochs=max_epochs,
+                generator=settings.generator,
+                schedulers=[scheduler],
+                min_batch=4,
+                on_epoch=course.on_epoch,
+                on_interrupt=None if settings.on_interrupt is None else course.on_interrupt,
+                resume=course.resume(),
+                keep=course.keep,
+            )
+        learner.modules.load_state_dict(course.best[1])
 
     def _translation(self) -> _Learner:
         """Learn features that a linear map leads to the other modalities' anchors (Eq. 5)."""
@@ -312,37 +419,83 @@ class _FeatureLearning:
         }
         sizes = [x.square().mean() for x in self.inputs]
 
-        def loss(rows: Tensor) -> Tensor:
-            present = self.anchored.present[rows]
-            features = [network(x[rows]) for network, x in zip(networks, self.inputs, strict=True)]
+        def loss(batch: _Batch) -> Tensor:
+            features = [network(x) for network, x in zip(networks, batch.inputs, strict=True)]
             losses = []
             for a, b in pairs:
-                both = present[:, a] & present[:, b]
+                both = batch.present[:, a] & batch.present[:, b]
                 if both.any():
-                    error = (maps[a, b](features[a][both]) - self.inputs[b][rows][both]).square().mean()
+                    error = (maps[a, b](features[a][both]) - batch.inputs[b][both]).square().mean()
                     losses.append(error / sizes[b])
             return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
-        return _Learner(networks, nn.ModuleList([*networks, *maps.values()]), loss)
+        return _Learner(networks, nn.ModuleList([*networks, *maps.values()]), loss, _Known([], []))
 
     def _agreement(self) -> _Learner:
         """Learn features that agree across modalities in what the rounds before did not find."""
-        networks, found = [self._network(x) for x in self.inputs], self._found()
+        networks = [self._network(x) for x in self.inputs]
 
-        def loss(rows: Tensor) -> Tensor:
-            present = self.anchored.present[rows]
+        def loss(batch: _Batch) -> Tensor:
             features = [
-                _without(network(x[rows]), known[rows])
-                for network, x, known in zip(networks, self.inputs, found, strict=True)
+                _without(network(x), known)
+                for network, x, known in zip(networks, batch.inputs, batch.known, strict=True)
             ]
             losses = []
             for a, b in combinations(range(len(features)), 2):
-                both = present[:, a] & present[:, b]
+                both = batch.present[:, a] & batch.present[:, b]
                 if both.sum() > 1:
                     losses.append(agreement_loss(features[a][both], features[b][both]))
             return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
-        return _Learner(networks, nn.ModuleList(networks), loss)
+        return _Learner(networks, nn.ModuleList(networks), loss, self._found())
+
+
+class _Course:
+    """One round of learning: its best state, and what it takes to go on after it was cut off."""
+
+    def __init__(self, learning: _FeatureLearning, learner: _Learner, unseen: _Batch, max_epochs: int) -> None:
+        self.learning = learning
+        self.learner = learner
+        self.unseen = unseen
+        self.max_epochs = max_epochs
+        self.stages = learning.settings.stages
+        self.name = f"round-{learning.n_tried}"
+        learning.n_tried += 1
+        self.best = (math.inf, copy.deepcopy(learner.modules.state_dict()))
+        self.done: Callable[..., object] = lambda n, record=None: None
+
+    def resume(self) -> dict[str, Any] | None:
+        """Find out where this round was cut off."""
+        kept = self.stages.load(self.name)
+        if kept is None:
+            return None
+        self.best = kept["best"]
+        self.learning.stopped = kept["training"]["ended"]
+        self.done(len(kept["training"]["history"]))
+        state: dict[str, Any] = kept["training"]
+        return state
+
+    def on_epoch(self, record: dict[str, float]) -> bool:
+        """Judge an epoch."""
+        with torch.no_grad():
+            record["validation_loss"] = float(self.learner.loss(self.unseen))
+        record["round"] = len(self.learning.rounds) + 1
+        if record["validation_loss"] < self.best[0]:
+            self.best = (record["validation_loss"], copy.deepcopy(self.learner.modules.state_dict()))
+        self.done(1, record)
+        self.learning.stopped = self.learning.settings.on_epoch(record)
+        return self.learning.stopped
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Keep where this round stands."""
+        at_once = state["ended"] or len(state["history"]) == self.max_epochs
+        self.stages.keep(self.name, lambda: {"training": state, "best": self.best}, at_once=at_once)
+
+    def on_interrupt(self) -> None:
+        """End the learning with what there is."""
+        self.learning.stopped = True
+        if self.learning.settings.on_interrupt is not None:
+            self.learning.settings.on_interrupt()
 
 
 def _without(features: Tensor, known: Tensor) -> Tensor:

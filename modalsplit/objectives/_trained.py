@@ -118,38 +118,60 @@ class _Training:
         settings, n = self.settings, len(self.rows.train)
         steps_an_epoch = math.ceil(n / settings.batch_size)
         max_epochs = settings.max_epochs or math.ceil(STEPS / steps_an_epoch)
-        optimizer = OPTIMIZERS[settings.optimizer](
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        schedulers = []
-        if settings.objective == "stable":
-            schedulers = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_epochs * steps_an_epoch)]
+        optimizer, schedulers = self._optimizer(max_epochs * steps_an_epoch)
         watch = _Watch(self) if settings.objective == "paper_literal" else None
         history: list[dict[str, float]] = []
 
+        kept = settings.stages.load("training")
+        if kept is not None:
+            history += kept["training"]["history"]
+        if kept is not None and watch is not None:
+            watch.state = kept["last finite"]
+
         def on_epoch(record: dict[str, float]) -> bool:
             history.append(record)
+            done(1, record)
             stop = settings.on_epoch(record)
             return stop or (watch is not None and watch.sees_divergence(len(history)))
 
-        try:
-            minimise(
-                lambda batch: self.losses(self.rows.train[batch]),
-                n,
-                [optimizer],
-                batch_size=settings.batch_size,
-                max_epochs=max_epochs,
-                generator=settings.generator,
-                schedulers=schedulers,
-                min_batch=FEWEST_ROWS,
-                max_norm=None if watch else MAX_NORM,
-                on_epoch=on_epoch,
-            )
-        except FloatingPointError:
-            if watch is None:
-                raise
-            watch.go_back(len(history) + 1)
+        def keep(state: dict[str, Any]) -> None:
+            if watch is not None and watch.diverged is not None:
+                return
+            last = None if watch is None else watch.state
+            at_once = state["ended"] or len(history) == max_epochs
+            settings.stages.keep("training", lambda: {"training": state, "last finite": last}, at_once=at_once)
+
+        with settings.progress("epochs", max_epochs, "epochs") as done:
+            done(len(history))
+            try:
+                minimise(
+                    lambda batch: self.losses(self.rows.train[batch]),
+                    n,
+                    [optimizer],
+                    batch_size=settings.batch_size,
+                    max_epochs=max_epochs,
+                    generator=settings.generator,
+                    schedulers=schedulers,
+                    min_batch=FEWEST_ROWS,
+                    max_norm=None if watch else MAX_NORM,
+                    on_epoch=on_epoch,
+                    on_interrupt=settings.on_interrupt,
+                    resume=None if kept is None else kept["training"],
+                    keep=keep,
+                )
+            except FloatingPointError:
+                if watch is None:
+                    raise
+                watch.go_back(len(history) + 1)
         return history, watch.diverged if watch else None
+
+    def _optimizer(self, n_steps: int) -> tuple[Any, list[Any]]:
+        settings = self.settings
+        optimizer = OPTIMIZERS[settings.optimizer](
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        is_scheduled = settings.objective == "stable"
+        return optimizer, [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)] if is_scheduled else []
 
     def losses(self, rows: Tensor) -> dict[str, Tensor]:
         """Average the losses of all pairs on some rows, and measure the size of the parts."""

@@ -10,15 +10,16 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from modalsplit.nn import effective_rank
+from modalsplit.nn import Moments, effective_rank
 from modalsplit.objectives._closed_form import Anchored, anchor, best_width, common_directions
 from modalsplit.objectives._fitted import Settings
 from modalsplit.objectives._judge import judge
+from modalsplit.objectives._stored import Matrix
 
 N_PERMUTATIONS = 5
 
 
-def automatic_width(views: Sequence[Tensor], settings: Settings) -> int:
+def automatic_width(views: Sequence[Matrix], settings: Settings) -> int:
     """Choose the number of components.
 
     The common directions are those whose canonical correlation on held-out rows is above the largest of five
@@ -27,8 +28,8 @@ def automatic_width(views: Sequence[Tensor], settings: Settings) -> int:
 
     Parameters
     ----------
-    views : sequence of Tensor of shape (n_rows, n_columns)
-        A matrix a modality; NaN in rows that lack it.
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it. Of a store, the rows at hand decide.
     settings : Settings
         ``n_components`` is the most that can be had.
 
@@ -46,7 +47,8 @@ def automatic_width(views: Sequence[Tensor], settings: Settings) -> int:
     width, _ = best_width(anchored)
     features = anchored.leading(width)
     ranks = {pair: _supported(features, anchored, pair) for pair in combinations(range(len(views)), 2)}
-    directions = common_directions(features, anchored.present, ranks)
+    moments = Moments([x.shape[1] for x in features]).add(features, anchored.present)
+    directions = common_directions(moments, ranks)
     rest = max(
         _rank_of_rest(scores, direction, int(have.sum()))
         for scores, direction, have in zip(anchored.scores, directions, anchored.present.T, strict=True)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
-from modalsplit.persistence._codec import STRUCTURE, Reader, Writer
-from modalsplit.persistence._known import Known
+from modalsplit.files._archive import read_archive, write_archive
+from modalsplit.files._codec import Reader, Writer
+from modalsplit.files._known import Known
 
 FORMAT = "modalsplit"
 VERSION = "1"
-PACKAGE = version("modalsplit")
 
 
 def save(estimator: Any, path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> None:
@@ -79,13 +69,10 @@ def save(estimator: Any, path: str | PathLike[str], *, trusted: Sequence[type] =
         raise TypeError(f"save writes estimators, but it was given a {type(estimator).__name__}.")
     writer = Writer(Known(trusted))
     try:
-        structure = json.dumps(writer.write(estimator), allow_nan=False)
+        structure = writer.write(estimator)
+        write_archive(path, structure, writer.arrays, FORMAT, VERSION)
     except RecursionError:
         raise TypeError(f"{type(estimator).__name__} cannot be saved: something in it holds itself.") from None
-    arrays = {**writer.arrays, STRUCTURE: np.frombuffer(structure.encode(), dtype=np.uint8)}
-    about = {"format": FORMAT, "version": VERSION, "modalsplit": PACKAGE}
-    with whole_file(path) as unfinished:
-        save_file(arrays, unfinished, metadata={**about, "sha256": _digest(about, arrays)})
 
 
 def load(path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> Any:
@@ -122,8 +109,7 @@ def load(path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> Any:
     in gensim's own format are a pickle: with a file of unknown origin, look at its parameters first.
     """
     path = Path(path)
-    about, arrays = _read(path)
-    structure = _checked(path, about, arrays)
+    structure, arrays = read_archive(path, FORMAT, VERSION, "modalsplit.save")
     try:
         estimator = Reader(Known(trusted), arrays).read(structure)
     except ValueError as error:
@@ -135,97 +121,3 @@ def load(path: str | PathLike[str], *, trusted: Sequence[type] = ()) -> Any:
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"{path} cannot be loaded: it holds a {type(estimator).__name__} and no estimator.")
     return estimator
-
-
-@contextmanager
-def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
-    """Let a file be written that is there whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the file shall be; an older one is replaced at the end.
-
-    Yields
-    ------
-    Path
-        What to write to: a file beside it, of the same ending.
-
-    Raises
-    ------
-    OSError
-        If the folder is not there, or the path is a folder.
-    """
-    path = Path(path)
-    check_place(path)
-    unfinished = path.with_name(f".{uuid4().hex}{path.suffix}")
-    try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode
-        yield unfinished
-        unfinished.chmod(mode)  # some writers make files that only their owner may read
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def check_place(path: Path) -> None:
-    """Check that a file can be written to a place.
-
-    Parameters
-    ----------
-    path : Path
-        Where the file shall be.
-
-    Raises
-    ------
-    OSError
-        If the folder is not there, or the path is a folder.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file in it.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, but an estimator is one file.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no file {path}.") from None
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no file that modalsplit.save wrote, or it is cut off ({error}).") from error
-
-
-def _checked(path: Path, about: dict[str, str], arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Check what stands around the structure, and return the structure."""
-    if about.get("format") != FORMAT or STRUCTURE not in arrays:
-        raise ValueError(f"{path} is a safetensors file, but modalsplit.save did not write it.")
-    if about.get("version") != VERSION:
-        raise ValueError(
-            f"{path} is of version {about.get('version')} of the format, written by modalsplit {about.get('modalsplit')}; "
-            f"modalsplit {PACKAGE} reads version {VERSION}. Install a newer modalsplit."
-        )
-    if about.pop("sha256", None) != _digest(about, arrays):
-        raise ValueError(
-            f"{path} was changed after it was written: its contents do not have its checksum. Copy it anew."
-        )
-    try:
-        return json.loads(arrays[STRUCTURE].tobytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be loaded: its structure is no JSON ({error}).") from error
-
-
-def _digest(about: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Compute what finds accidents; whoever changes a file on purpose can compute it too."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Minimise a loss over batches of row indices; what a row is, only the loss knows."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,10 @@ from torch.nn.utils import clip_grad_norm_
 __all__ = ["minimise"]
 
 Losses = Tensor | Mapping[str, Tensor]
+State = dict[str, Any]
+# More samples than these are shuffled on two levels: stretches of them, then the samples of so many stretches as make
+# a window. An order of all samples would grow with their number, and so would the disk pages that a batch touches.
+WINDOW, STRETCH = 1 << 20, 1 << 12
 
 
 class Stepper(Protocol):
@@ -18,11 +23,19 @@ class Stepper(Protocol):
     def step(self) -> object:
         """Move the parameters, or the learning rate."""
 
+    def state_dict(self) -> State:
+        """Say where it stands."""
+
+    def load_state_dict(self, state_dict: State) -> object:
+        """Stand there again."""
+
 
 class _Optimizer(Stepper, Protocol):
     param_groups: list[dict[str, Any]]
 
     def zero_grad(self) -> object: ...
+    def state_dict(self) -> State: ...
+    def load_state_dict(self, state_dict: State) -> object: ...
 
 
 def minimise(
@@ -37,6 +50,9 @@ def minimise(
     min_batch: int = 1,
     max_norm: float | None = None,
     on_epoch: Callable[[dict[str, float]], bool] | None = None,
+    on_interrupt: Callable[[], object] | None = None,
+    resume: State | None = None,
+    keep: Callable[[State], object] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise a loss by mini-batches, each sample once an epoch.
 
@@ -63,6 +79,13 @@ def minimise(
         Longest gradient, over the parameters of all optimisers; a longer one is shortened. None for no limit.
     on_epoch : callable, optional
         Takes the record of the epoch that just ended, to which it may add; return True to stop.
+    on_interrupt : callable, optional
+        Called at a `KeyboardInterrupt`, after which training ends with the parameters as they are. None to raise it.
+    resume : dict, optional
+        What `keep` was given: training goes on from there, and ends as if it had never stopped.
+    keep : callable, optional
+        Takes the state at the end of each epoch: parameters, optimisers, schedules, generator and history, as
+        numbers, texts, tensors, and lists and dicts of them. They are not copies.
 
     Returns
     -------
@@ -74,24 +97,29 @@ def minimise(
     FloatingPointError
         If the loss is no longer finite: the parameters are lost, and going on would hide it.
     """
+    steppers = [*optimizers, *schedulers]
     history: list[dict[str, float]] = []
-    for epoch in range(max_epochs):
-        totals: dict[str, Tensor] = {}
-        for batch in batches(n_samples, batch_size, min_batch, generator):
-            losses = loss_of(batch)
-            named = losses if isinstance(losses, Mapping) else {"loss": losses}
-            _step(named["loss"], optimizers, schedulers, max_norm)
-            for name, value in named.items():
-                totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
-        record = {name: float(total) for name, total in totals.items()}
-        if not all(map(torch.isfinite, totals.values())):
-            raise FloatingPointError(
-                f"The loss is no longer finite in epoch {epoch + 1}: {record}. Lower learning_rate, or look "
-                "for extreme values in the data."
+    ended = False
+    if resume is not None:
+        history, ended = _restored(resume, optimizers, steppers, generator)
+    try:
+        while not ended and len(history) < max_epochs:
+            record = _epoch(
+                loss_of, batches(n_samples, batch_size, min_batch, generator), n_samples, optimizers, steppers, max_norm
             )
-        history.append(record)
-        if on_epoch is not None and on_epoch(record):
-            break
+            if not all(map(math.isfinite, record.values())):
+                raise FloatingPointError(
+                    f"The loss is no longer finite in epoch {len(history) + 1}: {record}. Lower learning_rate, or look "
+                    "for extreme values in the data."
+                )
+            history.append(record)
+            ended = on_epoch is not None and on_epoch(record)
+            if keep is not None:
+                keep(_state(optimizers, steppers, generator, history, ended))
+    except KeyboardInterrupt:
+        if on_interrupt is None:
+            raise
+        on_interrupt()
     return history
 
 
@@ -114,21 +142,88 @@ def batches(n_samples: int, batch_size: int, min_batch: int, generator: torch.Ge
     Tensor of int64 of shape (n_batch,)
         Indices of a batch.
     """
-    order = torch.randperm(n_samples, generator=generator, device=generator.device)
-    parts = list(torch.split(order, batch_size))
-    if len(parts) > 1 and len(parts[-1]) < min_batch:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    yield from parts
+    rest = torch.empty(0, dtype=torch.long, device=generator.device)
+    for order in _shuffled(n_samples, generator):
+        *whole, rest = torch.split(torch.cat([rest, order]), batch_size)
+        # One whole batch is held back, in case that the last one is too small to stand alone.
+        yield from whole[:-1]
+        rest = torch.cat([*whole[-1:], rest])
+    last = list(torch.split(rest, batch_size))
+    if len(last) > 1 and len(last[-1]) < min_batch:
+        last[-2:] = [torch.cat(last[-2:])]
+    yield from last
 
 
-def _step(
-    loss: Tensor, optimizers: Sequence[_Optimizer], schedulers: Sequence[Stepper], max_norm: float | None
-) -> None:
+def _shuffled(n_samples: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Shuffle the samples, a window at a time: all that is drawn depends on the generator's state alone."""
+    device = generator.device
+    if n_samples <= WINDOW:
+        yield torch.randperm(n_samples, generator=generator, device=device)
+        return
+    stretches = torch.randperm(-(-n_samples // STRETCH), generator=generator, device=device)
+    within = torch.arange(STRETCH, device=device)
+    for chosen in torch.split(stretches, WINDOW // STRETCH):
+        samples = (chosen[:, None] * STRETCH + within).flatten()
+        samples = samples[samples < n_samples]
+        yield samples[torch.randperm(len(samples), generator=generator, device=device)]
+
+
+def _epoch(
+    loss_of: Callable[[Tensor], Losses],
+    order: Iterator[Tensor],
+    n_samples: int,
+    optimizers: Sequence[_Optimizer],
+    steppers: Sequence[Stepper],
+    max_norm: float | None,
+) -> dict[str, float]:
+    totals: dict[str, Tensor] = {}
+    for batch in order:
+        losses = loss_of(batch)
+        named = losses if isinstance(losses, Mapping) else {"loss": losses}
+        _step(named["loss"], optimizers, steppers, max_norm)
+        for name, value in named.items():
+            totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
+    return {name: float(total) for name, total in totals.items()}
+
+
+def _step(loss: Tensor, optimizers: Sequence[_Optimizer], steppers: Sequence[Stepper], max_norm: float | None) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     if max_norm is not None:
-        groups = (group["params"] for optimizer in optimizers for group in optimizer.param_groups)
-        clip_grad_norm_([parameter for group in groups for parameter in group], max_norm)
-    for stepper in (*optimizers, *schedulers):
+        clip_grad_norm_(_parameters(optimizers), max_norm)
+    for stepper in steppers:
         stepper.step()
+
+
+def _parameters(optimizers: Sequence[_Optimizer]) -> list[Tensor]:
+    groups = (group["params"] for optimizer in optimizers for group in optimizer.param_groups)
+    return [parameter for group in groups for parameter in group]
+
+
+def _state(
+    optimizers: Sequence[_Optimizer],
+    steppers: Sequence[Stepper],
+    generator: torch.Generator,
+    history: list[dict[str, float]],
+    ended: bool,
+) -> State:
+    return {
+        "parameters": [parameter.detach() for parameter in _parameters(optimizers)],
+        "steppers": [stepper.state_dict() for stepper in steppers],
+        "generator": generator.get_state(),
+        "history": history,
+        "ended": ended,
+    }
+
+
+@torch.no_grad()
+def _restored(
+    state: State, optimizers: Sequence[_Optimizer], steppers: Sequence[Stepper], generator: torch.Generator
+) -> tuple[list[dict[str, float]], bool]:
+    for parameter, kept in zip(_parameters(optimizers), state["parameters"], strict=True):
+        parameter.copy_(kept)
+    for stepper, kept in zip(steppers, state["steppers"], strict=True):
+        stepper.load_state_dict(kept)
+    generator.set_state(state["generator"])
+    return [*state["history"]], bool(state["ended"])

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from modalsplit import DisentangledModalityEncoder
 from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import disentanglement_score
-from modalsplit.nn import residual_share
+from modalsplit.nn import Moments, residual_share
 from modalsplit.objectives import Settings, automatic_width, fit_closed_form, fit_stable
 from modalsplit.objectives._closed_form import anchor, best_width, common_directions
 from modalsplit.objectives._fitted import resolved
@@ -276,7 +276,9 @@ def test_a_ridge_finds_directions_where_rows_are_few():
     _, verdict = best_width(anchored)
     assert verdict.ridge > 0
     features = anchored.leading(50)
-    directions = common_directions(features, anchored.present, verdict.ranks, verdict.ridge)
+    directions = common_directions(
+        Moments([x.shape[1] for x in features]).add(features, anchored.present), verdict.ranks, verdict.ridge
+    )
     for x, direction in zip(features, directions, strict=True):
         variates = x @ direction
         covariance = variates.T @ variates / len(x)

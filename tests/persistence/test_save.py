@@ -28,7 +28,7 @@ from modalsplit import AttentiveBPR, DisentangledModalityEncoder, baselines
 from modalsplit.datasets import make_modalities
 from modalsplit.exceptions import ConvergenceError
 from modalsplit.featurize import GloveFeaturizer, ImageFeaturizer, TfidfFeaturizer, VGG19Featurizer
-from modalsplit.persistence._files import _digest
+from modalsplit.files._archive import digest
 
 N_ITEMS, N_USERS = 90, 25
 OBJECTIVES = ["stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"]
@@ -403,7 +403,7 @@ def test_failed_save_keeps_what_was_there(path, monkeypatch):
         unfinished.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("modalsplit.persistence._files.save_file", full)
+    monkeypatch.setattr("modalsplit.files._archive.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         modalsplit.save(StandardScaler(), path)
     assert path.read_bytes() == before
@@ -470,7 +470,7 @@ def rewritten(path, change=lambda structure: structure, **about):
     arrays["structure"] = np.frombuffer(json.dumps(structure).encode(), dtype=np.uint8)
     about = {**metadata, **about}
     del about["sha256"]
-    save_file(arrays, path, metadata={**about, "sha256": _digest(about, arrays)})
+    save_file(arrays, path, metadata={**about, "sha256": digest(about, arrays)})
     return path
 
 

@@ -21,7 +21,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from modalsplit.persistence._known import Known, value_class, value_name
+from modalsplit.files._known import Known, value_class, value_name
 
 Json = Any
 Node = dict[str, Json]

@@ -1,0 +1,211 @@
+"""Sums and products of rows: all that linear directions need to know, whether rows are in memory or pass by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+# Rounds of expectation and maximisation for incomplete rows; more change nothing that counts.
+EM_ROUNDS = 10
+# Added to variances that are inverted, as a share of their mean.
+JITTER = 1e-9
+
+
+class Group(NamedTuple):
+    """Rows that have the same modalities; what they lack counts as 0.
+
+    Attributes
+    ----------
+    n_rows : int
+        How many rows.
+    total : Tensor of shape (n_columns,)
+        Their sum.
+    products : Tensor of shape (n_columns, n_columns)
+        Sum of their outer products.
+    """
+
+    n_rows: int
+    total: Tensor
+    products: Tensor
+
+
+class Moments:
+    """First and second moments of rows of several modalities, float64, one `Group` a pattern of presence.
+
+    Memory grows with the square of the columns and not with the rows. Moments of parts of the rows add up.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Columns of each modality.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        self.widths = list(widths)
+        self.groups: dict[tuple[bool, ...], Group] = {}
+
+    def add(self, features: Sequence[Float[Tensor, "N _"]], present: Bool[Tensor, "N M"]) -> Moments:
+        """Count some rows.
+
+        Parameters
+        ----------
+        features : sequence of Tensor of shape (n_rows, n_columns)
+            A matrix a modality; 0 in rows that lack it.
+        present : Tensor of bool of shape (n_rows, n_modalities)
+            Which row has which modality.
+
+        Returns
+        -------
+        Moments
+            Itself.
+        """
+        rows = torch.cat(list(features), dim=1)
+        if present.all():
+            self._add_group((True,) * len(self.widths), rows)
+            return self
+        patterns, of_row = torch.unique(present, dim=0, return_inverse=True)
+        for index, pattern in enumerate(patterns.tolist()):
+            if any(pattern):
+                self._add_group(tuple(pattern), rows[of_row == index])
+        return self
+
+    def _add_group(self, pattern: tuple[bool, ...], rows: Tensor) -> None:
+        new = Group(len(rows), rows.sum(0), rows.T @ rows)
+        if pattern in self.groups:
+            old = self.groups[pattern]
+            new = Group(old.n_rows + new.n_rows, old.total.add_(new.total), old.products.add_(new.products))
+        self.groups[pattern] = new
+
+    def select(self, columns: Sequence[Sequence[int]]) -> Moments:
+        """Keep some columns of each modality.
+
+        Parameters
+        ----------
+        columns : sequence of sequence of int
+            Which, by modality.
+
+        Returns
+        -------
+        Moments
+            Of these.
+        """
+        starts = [sum(self.widths[:m]) for m in range(len(self.widths))]
+        kept = [start + column for start, of_one in zip(starts, columns, strict=True) for column in of_one]
+        selected = Moments([len(of_one) for of_one in columns])
+        for pattern, group in self.groups.items():
+            selected.groups[pattern] = Group(group.n_rows, group.total[kept], group.products[kept][:, kept])
+        return selected
+
+    def mapped(self, weights: Sequence[Float[Tensor, "_ _"]], means: Sequence[Float[Tensor, " _"]]) -> Moments:
+        """Subtract a mean from each modality's rows and multiply them by a matrix.
+
+        Parameters
+        ----------
+        weights : sequence of Tensor of shape (n_columns, n_columns_out)
+            A matrix a modality.
+        means : sequence of Tensor of shape (n_columns,)
+            What is subtracted before.
+
+        Returns
+        -------
+        Moments
+            Of the mapped rows.
+        """
+        mapped = Moments([weight.shape[1] for weight in weights])
+        mean = torch.cat(list(means))
+        whole: Tensor = torch.block_diag(*weights)  # type: ignore[no-untyped-call]
+        for pattern, group in self.groups.items():
+            have = self._owned(pattern, mean.device)
+            shift = torch.where(have, mean, 0.0)
+            products = group.products - torch.outer(group.total, shift) - torch.outer(shift, group.total)
+            products = products + group.n_rows * torch.outer(shift, shift)
+            total = group.total - group.n_rows * shift
+            mapped.groups[pattern] = Group(group.n_rows, total @ whole, whole.T @ products @ whole)
+        return mapped
+
+    def counts(self) -> list[int]:
+        """Count the rows of each modality."""
+        return [sum(g.n_rows for pattern, g in self.groups.items() if pattern[m]) for m in range(len(self.widths))]
+
+    def means(self) -> list[Float[Tensor, " _"]]:
+        """Average each modality over the rows that have it."""
+        total = torch.stack([group.total for group in self.groups.values()]).sum(0)
+        parts = torch.split(total, self.widths)
+        return [part / max(count, 1) for part, count in zip(parts, self.counts(), strict=True)]
+
+    def centred(self) -> Moments:
+        """Subtract each modality's mean."""
+        means = self.means()
+        return self.mapped([torch.eye(len(mean), dtype=mean.dtype, device=mean.device) for mean in means], means)
+
+    def own(self) -> list[Float[Tensor, "_ _"]]:
+        """Average the products of each modality's columns over the rows that have it."""
+        total = torch.stack([group.products for group in self.groups.values()]).sum(0)
+        blocks = [band[m] for m, band in enumerate(self._blocks(total))]
+        return [block / max(count, 1) for block, count in zip(blocks, self.counts(), strict=True)]
+
+    def joint(self) -> list[list[Float[Tensor, "_ _"]]]:
+        """Estimate the covariances within and between modalities of centred rows, complete or not.
+
+        With all modalities present these are the sample covariances. Else expectation and maximisation for a joint
+        normal distribution: what a row lacks is replaced by its expected value given what it has, with the covariance
+        of what stays unknown. An item with one modality alone so sharpens the covariances between modalities, too.
+
+        Returns
+        -------
+        list of lists of Tensor of shape (n_columns, n_columns_other)
+            Entry [a][b] is the covariance between modalities a and b.
+
+        References
+        ----------
+        Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, JRSS B 1977.
+        """
+        (pattern, group), *others = self.groups.items()
+        if not others and all(pattern):
+            return self._blocks(group.products / max(group.n_rows, 1))
+        return self._blocks(self._by_expectation())
+
+    def _by_expectation(self) -> Tensor:
+        groups = list(self.groups.items())
+        products = torch.stack([group.products for _, group in groups]).sum(0)
+        owner = torch.repeat_interleave(torch.arange(len(self.widths)), torch.tensor(self.widths)).to(products.device)
+        patterns = torch.tensor([pattern for pattern, _ in groups], device=products.device).double()
+        sizes = torch.tensor([group.n_rows for _, group in groups], device=products.device).double()
+        count = patterns.T @ (patterns * sizes[:, None])
+        covariance = products / count[owner][:, owner].clamp(min=1)
+        covariance = torch.where(owner[:, None] == owner, covariance, 0.0)
+        jitter = JITTER * covariance.diagonal().mean() * torch.eye(len(owner)).to(covariance)
+        for _ in range(EM_ROUNDS):
+            total = torch.zeros_like(covariance)
+            for pattern, group in groups:
+                known = self._owned(pattern, owner.device)
+                total += _completed(covariance, covariance + jitter, known, group)
+            covariance = total / sizes.sum()
+        return covariance
+
+    def _owned(self, pattern: tuple[bool, ...], device: torch.device) -> Tensor:
+        """Tell which columns belong to the modalities of a pattern."""
+        have = torch.tensor(pattern, device=device)
+        return torch.repeat_interleave(have, torch.tensor(self.widths, device=device))
+
+    def _blocks(self, matrix: Tensor) -> list[list[Tensor]]:
+        return [list(torch.split(band, self.widths, dim=1)) for band in torch.split(matrix, self.widths, dim=0)]
+
+
+def _completed(covariance: Tensor, stabilised: Tensor, known: Tensor, group: Group) -> Tensor:
+    """Products of the rows of a group after what they lack was filled in with its expected value."""
+    unknown = ~known
+    predict = torch.linalg.solve(stabilised[known][:, known], covariance[known][:, unknown])
+    have = group.products[known][:, known]
+    total = torch.zeros_like(covariance)
+    inside, outside = known.nonzero(), unknown.nonzero()
+    total[inside, inside.T] = have
+    total[inside, outside.T] = have @ predict
+    total[outside, inside.T] = (have @ predict).T
+    unsure = covariance[unknown][:, unknown] - covariance[unknown][:, known] @ predict
+    total[outside, outside.T] = predict.T @ have @ predict + group.n_rows * unsure
+    return total

@@ -1,0 +1,368 @@
+"""Rows that do not fit memory: a matrix that reads what it is asked for, and passes over all of it.
+
+What is exact on all rows: the anchors' covariance and the moments of anchors and features, from which the split is
+computed. What rows at hand do: at most `CELLS_AT_HAND` anchors, of rows drawn evenly, judge candidates and give products
+of anchors. Networks learn from all rows but those that judge.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from modalsplit.files import fill, whole_file
+from modalsplit.nn import Affine, Anchors, Moments, anchors_of_covariance, sketched_anchors
+from modalsplit.objectives._fitted import Settings
+from modalsplit.stores import FeatureStore
+
+ROWS_A_BLOCK = 4096
+# Anchors that are held in memory: 256 MB, 55,924 rows of two modalities and 150 components.
+CELLS_AT_HAND = 1 << 25
+# Columns up to which a covariance is held: 512 MB. Wider modalities are read five times instead.
+WIDEST_COVARIANCE = 8192
+
+
+class StoredView:
+    """One modality of a store as a matrix of which only what is asked for is in memory.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        The store.
+    modality : int
+        Which one.
+    present : Tensor of bool of shape (n_rows,)
+        Which rows have it.
+    """
+
+    def __init__(self, store: FeatureStore, modality: int, present: Tensor) -> None:
+        self.store = store
+        self.modality = modality
+        self.present = present
+        self.shape = (store.n_rows, store.widths[modality])
+        self.device = present.device
+        self.moments: tuple[int, Tensor, Tensor | None] | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        chosen = rows if isinstance(rows, slice) else rows.cpu().numpy()
+        read = self.store.read(chosen, self.modality)
+        return torch.from_numpy(read if read.flags.writeable else read.copy()).to(self.device)
+
+
+Matrix = Tensor | StoredView
+
+
+def are_stored(views: Sequence[Matrix]) -> bool:
+    """Tell whether rows are read from a store."""
+    return isinstance(views[0], StoredView)
+
+
+def rows_at_hand(views: Sequence[Matrix], settings: Settings) -> Tensor | None:
+    """Draw the rows that are held in memory as anchors, one from each of as many stretches of equal length.
+
+    Parameters
+    ----------
+    views : sequence of matrices of shape (n_rows, n_columns)
+        All modalities.
+    settings : Settings
+        Number of components, and generator.
+
+    Returns
+    -------
+    Tensor of int of shape (n_chosen,) or None
+        Rising row numbers; None for all rows.
+    """
+    n_rows = len(views[0])
+    widths = [min(2 * settings.n_components, view.shape[1]) for view in views]
+    n_chosen = CELLS_AT_HAND // sum(widths)
+    if not are_stored(views) or n_rows <= n_chosen:
+        return None
+    generator = settings.generator
+    within = torch.rand(n_chosen, generator=generator, device=generator.device, dtype=torch.float64).cpu()
+    return ((torch.arange(n_chosen) + within) * n_rows / n_chosen).long().clamp(max=n_rows - 1)
+
+
+def presence(view: Matrix, sample: Tensor | None) -> Tensor:
+    """Tell which rows have a modality.
+
+    Parameters
+    ----------
+    view : matrix of shape (n_rows, n_columns)
+        The modality; NaN in rows that lack it.
+    sample : Tensor of int or None
+        Rows that are asked for; None for all.
+
+    Returns
+    -------
+    Tensor of bool of shape (n_chosen,)
+        True where it is there.
+    """
+    if isinstance(view, Tensor):
+        return ~view.isnan().any(1)
+    return view.present if sample is None else view.present[sample.to(view.present.device)]
+
+
+def row_blocks(view: Matrix, rows: Tensor | None = None) -> Iterator[Tensor]:
+    """Read some rows a block at a time.
+
+    Parameters
+    ----------
+    view : matrix of shape (n_rows, n_columns)
+        The modality.
+    rows : Tensor of int of shape (n_chosen,), optional
+        Which; all by default.
+
+    Yields
+    ------
+    Tensor of shape (n_block, n_columns)
+        A block.
+    """
+    for start in range(0, len(view) if rows is None else len(rows), ROWS_A_BLOCK):
+        block = slice(start, start + ROWS_A_BLOCK)
+        yield view[block if rows is None else rows[block]]
+
+
+def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
+    """Map rows of a modality to their anchors; 0 in rows that lack it.
+
+    Parameters
+    ----------
+    anchors : Anchors
+        The map.
+    x : Tensor of shape (n_rows, n_columns)
+        The rows; NaN where it is absent.
+    have : Tensor of bool of shape (n_rows,)
+        Which rows have the modality.
+
+    Returns
+    -------
+    Tensor of float64 of shape (n_rows, n_anchors)
+        The anchors.
+    """
+    return torch.where(have[:, None], anchors.affine(passed(anchors.front, x).double()), 0.0)
+
+
+def passed(front: nn.Module | None, x: Tensor) -> Tensor:
+    """Apply what the columns pass first."""
+    if front is None:
+        return x
+    through: Tensor = front(x.double())
+    return through.to(x.dtype)
+
+
+def stored_anchors(view: StoredView, front: nn.Module | None, settings: Settings) -> Affine:
+    """Find the principal anchors of a modality by one pass over its rows, or by seven of a very wide one.
+
+    Parameters
+    ----------
+    view : StoredView
+        The modality.
+    front : Module or None
+        What its columns pass first.
+    settings : Settings
+        Components, ridge, generator and stages.
+
+    Returns
+    -------
+    Affine
+        As `modalsplit.nn.principal_anchors` finds them.
+    """
+    if front is not None:
+        moments = _moments(view, front, settings)
+    else:
+        moments = view.moments = view.moments or _moments(view, front, settings)
+    n_rows, mean, covariance = moments
+    k, ridge, generator = 2 * settings.n_components, settings.ridge, settings.generator
+    if covariance is not None:
+        return anchors_of_covariance(mean, covariance, n_rows, k, ridge, generator)
+
+    def times(basis: Tensor) -> Tensor:
+        product = torch.zeros_like(basis)
+        for x in _rows_that_have(view, front, settings):
+            apart = x - mean.to(x.dtype)
+            product += (apart.T @ (apart @ basis.to(x.dtype))).double()
+        return product / n_rows
+
+    return sketched_anchors(mean, times, n_rows, k, ridge, generator)
+
+
+def _moments(view: StoredView, front: nn.Module | None, settings: Settings) -> tuple[int, Tensor, Tensor | None]:
+    """Count, average and correlate the rows that have the modality; no covariance if it is too wide."""
+    name = f"moments-{view.modality}{'' if front is None else '-uncensored'}"
+    n_columns, stages = view.shape[1], settings.stages
+    sums: dict[str, Any] | None = stages.load(name)
+    if sums is None:
+        total = torch.zeros(n_columns, dtype=torch.float64)
+        products = torch.zeros(n_columns, n_columns, dtype=torch.float64) if n_columns <= WIDEST_COVARIANCE else None
+        sums = {"next": 0, "count": 0, "origin": None, "total": total, "products": products}
+    sums = {key: part.to(view.device) if isinstance(part, Tensor) else part for key, part in sums.items()}
+    for x in _rows_that_have(view, front, settings, sums["next"]):
+        _add_rows(sums, x.double())
+        stages.keep(name, sums.copy, at_once=sums["next"] >= len(view))
+    count, total, products = sums["count"], sums["total"], sums["products"]
+    shift = total / count
+    covariance = None if products is None else products / count - torch.outer(shift, shift)
+    return count, sums["origin"] + shift, covariance
+
+
+def _add_rows(sums: dict[str, Any], rows: Tensor) -> None:
+    sums["next"] += ROWS_A_BLOCK
+    if not len(rows):
+        return
+    if sums["origin"] is None:
+        # Near the mean, so that nothing cancels when the mean is taken out.
+        sums["origin"] = rows.mean(0)
+    rows = rows - sums["origin"]
+    sums["count"] += len(rows)
+    sums["total"] += rows.sum(0)
+    if sums["products"] is not None:
+        sums["products"].addmm_(rows.T, rows)
+
+
+def _rows_that_have(view: StoredView, front: nn.Module | None, settings: Settings, start: int = 0) -> Iterator[Tensor]:
+    name = f"reading {view.store.names[view.modality]}"
+    with settings.progress(name, len(view), "items") as done:
+        done(min(start, len(view)))
+        for first in range(start, len(view), ROWS_A_BLOCK):
+            block = slice(first, min(first + ROWS_A_BLOCK, len(view)))
+            x, have = view[block], view.present[block]
+            yield passed(front, x if have.all() else x[have])
+            done(block.stop - first)
+
+
+class AllRows:
+    """The anchors of all rows of a store, of which few are at hand.
+
+    Parameters
+    ----------
+    views : sequence of StoredView
+        All modalities.
+    maps : sequence of Anchors
+        From their columns to anchors.
+    settings : Settings
+        Stages and progress.
+    """
+
+    def __init__(self, views: Sequence[StoredView], maps: Sequence[Anchors], settings: Settings) -> None:
+        self.views = views
+        self.maps = maps
+        self.settings = settings
+        self.widths = [len(anchors.affine.weight.T) for anchors in maps]
+        self._file: Any = None
+
+    def moments(self, features_of: Callable[[list[Tensor]], list[Tensor]] = lambda scores: scores) -> Moments:
+        """Sum up what is computed of the anchors.
+
+        Parameters
+        ----------
+        features_of : callable, optional
+            Takes the anchors of some rows, a matrix a modality; returns features in the same form. By default the
+            anchors themselves.
+
+        Returns
+        -------
+        Moments
+            Of all rows.
+        """
+        moments: Moments | None = None
+        for scores, present in self._blocks():
+            features = [
+                torch.where(have[:, None], x, 0.0) for have, x in zip(present.T, features_of(scores), strict=True)
+            ]
+            moments = moments or Moments([x.shape[1] for x in features])
+            moments.add(features, present)
+        assert moments is not None
+        return moments
+
+    def keep_on_disk(self, stack: ExitStack) -> None:
+        """Write all anchors to a file, float32, from which batches are read; it goes away with the stack."""
+        stages = self.settings.stages
+        folder = stack.enter_context(stages.folder())
+        path = folder / "anchors.f32"
+        n_bytes = len(self.views[0]) * sum(self.widths) * 4
+        if not (path.exists() and path.stat().st_size == n_bytes and stages.load("anchors") == self.widths):
+            _check_room(folder, n_bytes)
+            with whole_file(path) as unfinished, unfinished.open("wb") as file:
+                for scores, present in self._blocks():
+                    rows = torch.cat(scores, dim=1).float()
+                    rows[~self._owned(present)] = torch.nan
+                    file.write(rows.cpu().numpy().data)
+            stages.keep("anchors", lambda: self.widths)
+        self._file = stack.enter_context(path.open("rb", buffering=0))
+
+    def rows(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Read the anchors of some rows from the file.
+
+        Parameters
+        ----------
+        rows : Tensor of int of shape (n_chosen,)
+            Which, in any order.
+
+        Returns
+        -------
+        scores : list of Tensor of float32 of shape (n_chosen, n_anchors)
+            A matrix a modality; 0 where it is absent.
+        present : Tensor of bool of shape (n_chosen, n_modalities)
+            Where it is there.
+        """
+        out = np.empty((len(rows), sum(self.widths)), dtype=np.float32)
+        # In rising order, as the disk likes it.
+        rising, order = rows.cpu().sort()
+        for place, row in zip(order.tolist(), rising.tolist(), strict=True):
+            self._read(out[place], row)
+        return self._divided(out)
+
+    def _read(self, out: NDArray[np.float32], row: int) -> None:
+        fill(out, self._file, row * sum(self.widths) * out.itemsize)
+
+    def _blocks(self) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """Anchors of a block, float64, and which row has which modality."""
+        n_rows = len(self.views[0])
+        with self.settings.progress("mapping", n_rows, "items") as done:
+            for start in range(0, n_rows, ROWS_A_BLOCK):
+                block = slice(start, min(start + ROWS_A_BLOCK, n_rows))
+                present = torch.stack([view.present[block] for view in self.views], dim=1)
+                if self._file is None:
+                    scores = [
+                        anchor_scores(anchors, view[block], have)
+                        for anchors, view, have in zip(self.maps, self.views, present.T, strict=True)
+                    ]
+                else:
+                    out = np.empty((block.stop - start, sum(self.widths)), dtype=np.float32)
+                    self._read(out, start)
+                    scores = [x.double() for x in self._divided(out)[0]]
+                yield scores, present
+                done(block.stop - start)
+
+    def _divided(self, out: NDArray[np.float32]) -> tuple[list[Tensor], Tensor]:
+        parts = torch.split(torch.from_numpy(out).to(self.views[0].device), self.widths, dim=1)
+        present = torch.stack([~part[:, 0].isnan() for part in parts], dim=1)
+        return [part.nan_to_num(0.0) for part in parts], present
+
+    def _owned(self, present: Tensor) -> Tensor:
+        """Tell which anchors of which row are there."""
+        return torch.cat(
+            [have[:, None].expand(-1, width) for have, width in zip(present.T, self.widths, strict=True)], dim=1
+        )
+
+
+def _check_room(folder: Path, n_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise OSError(
+            errno.ENOSPC,
+            f"The anchors of all items take {n_bytes / 1e9:.1f} GB on disk, but {folder} has {free / 1e9:.1f} GB left. Make "
+            "room, or set TMPDIR or checkpoint= to a folder on a larger disk",
+        )
