@@ -352,11 +352,13 @@ def relative_alignment_loss(common: Parts) -> Float[Tensor, ""]:
     Tensor of shape ()
         The loss: 0 if the parts are the same, 1 if they are uncorrelated, of equal means.
     """
-    return alignment_loss(common) / _positive(_total_variance(common[0]) + _total_variance(common[1]))
+    return alignment_loss(common) / _positive(total_variance(common[0]) + total_variance(common[1]))
 
 
-def relative_error(target: Float[Tensor, "B D"], translated: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """Measure the squared error of a translation, one direction, as a share of the target's variance.
+def relative_errors(
+    target: Float[Tensor, "B D"], translations: Sequence[Float[Tensor, "B D"]]
+) -> Float[Tensor, " K"]:
+    """Measure the squared errors of translations, one direction, as shares of the target's variance.
 
     ℓ = mean over items of ‖y - ŷ‖² / tr Var y
 
@@ -364,16 +366,17 @@ def relative_error(target: Float[Tensor, "B D"], translated: Float[Tensor, "B D"
     ----------
     target : Tensor of shape (n_batch, n_components)
         Primitive of one modality. It gets no gradient: the prediction is to improve, not the target.
-    translated : Tensor of shape (n_batch, n_components)
-        The same as predicted from the other modality.
+    translations : sequence of Tensor of shape (n_batch, n_components)
+        The same as predicted from parts of the other modality.
 
     Returns
     -------
-    Tensor of shape ()
-        The error, 0 or more; 1 is that of predicting the mean.
+    Tensor of shape (n_translations,)
+        The errors, 0 or more; 1 is that of predicting the mean.
     """
     target = target.detach()
-    return (target - translated).square().sum(1).mean() / _positive(_total_variance(target))
+    errors = torch.stack([(target - translated).square().sum() for translated in translations])
+    return errors / (len(target) * _positive(total_variance(target)))
 
 
 def residual_loss(primitive: Parts, specific: Parts, whole: Float[Tensor, ""]) -> Float[Tensor, ""]:
@@ -402,7 +405,7 @@ def residual_loss(primitive: Parts, specific: Parts, whole: Float[Tensor, ""]) -
         modality, negative by chance.
     """
     first, second = (x.detach() for x in primitive)
-    least = -_total_variance(first) * _total_variance(second) / len(first)
+    least = -total_variance(first) * total_variance(second) / len(first)
     left = torch.maximum(cross_covariance_energy(specific[0], second), least)
     right = torch.maximum(cross_covariance_energy(specific[1], first), least)
     return (left + right) / (2 * whole)
@@ -433,6 +436,24 @@ def agreement_loss(a: Float[Tensor, "B F"], b: Float[Tensor, "B F"]) -> Float[Te
     spread = torch.stack([relu(1 - (x.var(0) + 1e-4).sqrt()).mean() for x in (a, b)]).mean()
     redundancy = torch.stack([_off_diagonal_energy(x) for x in (a, b)]).sum() / a.shape[1]
     return 25 * invariance + 25 * spread + redundancy
+
+
+def total_variance(x: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """Sum the variances of all columns.
+
+    tr Var x = mean over items of ‖x - mean x‖²
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_batch, n_components)
+        A part or a primitive.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The sum, 0 or more.
+    """
+    return (x - x.mean(0)).square().sum() / len(x)  # several times as fast as the sum of x.var(0)
 
 
 def cross_covariance_energy(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) -> Float[Tensor, ""]:
@@ -492,10 +513,6 @@ def residual_share(primitive: Parts, specific: Parts) -> Float[Tensor, ""]:
 def _gap(target: Parts, translated: Parts, gap: Gap) -> Tensor:
     first, second = ((y - predicted).square().sum(1) for y, predicted in zip(target, translated, strict=True))
     return first + second if gap == "item" else (first + second).mean()
-
-
-def _total_variance(x: Tensor) -> Tensor:
-    return x.var(0, correction=0).sum()
 
 
 def _positive(x: Tensor) -> Tensor:

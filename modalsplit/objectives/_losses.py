@@ -19,9 +19,10 @@ from modalsplit.nn import (
     primitive_gap,
     printed_ranking_loss,
     relative_alignment_loss,
-    relative_error,
+    relative_errors,
     residual_loss,
     specific_gap,
+    total_variance,
     translated_cosines,
 )
 from modalsplit.objectives._fitted import Resolved, is_official
@@ -146,7 +147,9 @@ def _official_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     first, second = zip(pair.common, pair.primitive, pair.specific, strict=True)
     # c, p and s of the released code, for either direction.
     cosines = translated_cosines(pair.target[0], second, to_first), translated_cosines(pair.target[1], first, to_second)
-    ranking = [cosine_ranking_loss(*each, settings.temperature, settings.batch_sum_negative) for each in cosines]
+    ranking = [
+        cosine_ranking_loss(c, p, s, settings.temperature, settings.batch_sum_negative) for c, p, s in cosines
+    ]
     gaps = (cosine_gap(*each) for each in zip(*cosines, strict=True))
     return terms | {"ranking": ranking[0] + ranking[1]} | _named_gaps(*gaps)
 
@@ -156,18 +159,19 @@ def _stable_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     from_common = pair.translated(pair.common)
     # The ranking must not be won by maps that make the most of a specific part: they learn from L_c alone.
     from_primitive, from_specific = (pair.translated(parts, frozen=True) for parts in (pair.primitive, pair.specific))
-    translations = (from_common, from_primitive, from_specific)
     errors = [
-        [relative_error(target, x) for x in translated]
-        for target, *translated in zip(pair.primitive, *translations, strict=True)
+        relative_errors(target, translated)
+        for target, *translated in zip(pair.primitive, from_common, from_primitive, from_specific, strict=True)
     ]
     ranking = [bounded_ranking_loss(c, p, s, settings.temperature, MARGIN) for c, p, s in errors]
+    with torch.no_grad():
+        first, second = (e * total_variance(y) for e, y in zip(errors, pair.primitive, strict=True))
     return {
         "alignment": relative_alignment_loss(pair.common),
         "residual": residual_loss(pair.primitive, pair.specific, pair.whole),
         "ranking": ranking[0] + ranking[1],
         "map": errors[0][0] + errors[1][0],
-    } | _squared_gaps(pair, *translations)
+    } | _named_gaps(*(first + second))
 
 
 def _squared_gaps(pair: Pair, from_common: Both, from_primitive: Both, from_specific: Both) -> dict[str, Tensor]:

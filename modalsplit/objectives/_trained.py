@@ -33,6 +33,8 @@ from modalsplit.objectives._verdict import judge_parts
 from modalsplit.training import minimise
 
 OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+# Devices for which torch moves all parameters in one go.
+FUSED = ("cpu", "cuda")
 # Gradient steps of the trained `stable`, whatever the number of rows.
 STEPS = 3000
 # Longer gradients are shortened: one extreme row must not throw the parameters away.
@@ -95,6 +97,10 @@ def fit_trained(views: Sequence[Tensor], settings: Settings) -> Fitted:
     verdict = judge_parts(module, training.rows)
     primitive = PRIMITIVES[chosen.objective if chosen.objective == "stable" else chosen.extractor]
     return Fitted(module, *verdict, primitive=primitive, history=history, diverged=diverged)
+
+
+# Some rows of a batch: all, or a mask.
+_Where = slice | Tensor
 
 
 class _Training:
@@ -168,20 +174,24 @@ class _Training:
     def _optimizer(self, n_steps: int) -> tuple[Any, list[Any]]:
         settings = self.settings
         optimizer = OPTIMIZERS[settings.optimizer](
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=self.rows.present.device.type in FUSED,
         )
         is_scheduled = settings.objective == "stable"
         return optimizer, [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)] if is_scheduled else []
 
     def losses(self, rows: Tensor) -> dict[str, Tensor]:
         """Average the losses of all pairs on some rows, and measure the size of the parts."""
+        inputs = [x[rows] for x in self.inputs]
+        parts = [self.network.parts(x, modality) for modality, x in enumerate(inputs)]
         present = self.rows.present[rows]
-        parts = self.parts(rows)
         losses = []
         for pair, whole in zip(self.pairs, self.wholes, strict=True):
-            both = present[:, pair].all(1)
-            if int(both.sum()) >= FEWEST_ROWS:
-                losses.append(pair_losses(self._pair(pair, whole, rows[both], both, parts), self.settings))
+            both = _where(present[:, pair].all(1))
+            if len(rows[both]) >= FEWEST_ROWS:
+                losses.append(pair_losses(self._pair(pair, whole, both, inputs, parts), self.settings))
         sizes = _sizes(parts, present)
         if not losses:  # too few rows to learn from: nothing to minimise, and the gradient is 0
             return {"loss": 0 * next(self.network.parameters()).sum(), **sizes}
@@ -191,13 +201,15 @@ class _Training:
         """Split some rows of every modality; what is absent is 0 before it is split."""
         return [self.network.parts(x[rows], modality) for modality, x in enumerate(self.inputs)]
 
-    def _pair(self, pair: tuple[int, int], whole: Tensor, rows: Tensor, both: Tensor, parts: list[PartsOf]) -> Pair:
+    def _pair(
+        self, pair: tuple[int, int], whole: Tensor, both: _Where, inputs: list[Tensor], parts: list[PartsOf]
+    ) -> Pair:
         i, j = pair
         first, second = (PartsOf(*(x[both] for x in parts[m])) for m in pair)
         maps = self.network.maps
         target = (first.primitive, second.primitive)
         if is_official(self.settings):
-            target = (self.inputs[i][rows], self.inputs[j][rows])
+            target = (inputs[i][both], inputs[j][both])
         return Pair(
             (first.primitive, second.primitive),
             (first.common, second.common),
@@ -257,11 +269,18 @@ class _Watch:
         return float(sizes["rms_specific"]), float(weights.abs().max())
 
 
+def _where(chosen: Tensor) -> _Where:
+    """Index the chosen rows; a slice if it is all of them, so that nothing is copied."""
+    return slice(None) if bool(chosen.all()) else chosen
+
+
 @torch.no_grad()
 def _sizes(parts: list[PartsOf], present: Tensor) -> dict[str, Tensor]:
     """Root mean square of all common and of all specific parts that are there."""
-    there = [PartsOf(*(x[have] for x in part)) for part, have in zip(parts, present.T, strict=True)]
-    return {
-        "rms_common": torch.cat([part.common for part in there]).square().mean().sqrt(),
-        "rms_specific": torch.cat([part.specific for part in there]).square().mean().sqrt(),
-    }
+    there = [PartsOf(*(x[_where(have)] for x in part)) for part, have in zip(parts, present.T, strict=True)]
+    n = sum(part.common.numel() for part in there)
+    common, specific = (
+        torch.stack([torch.linalg.vector_norm(x) for x in of_kind]).square().sum()
+        for of_kind in ([part.common for part in there], [part.specific for part in there])
+    )
+    return {"rms_common": (common / n).sqrt(), "rms_specific": (specific / n).sqrt()}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import disentanglement_score
-from modalsplit.nn import bounded_ranking_loss, cross_covariance_energy, relative_error
+from modalsplit.nn import bounded_ranking_loss, cross_covariance_energy, relative_errors
 from modalsplit.objectives import Settings, fit_closed_form, fit_stable
 from modalsplit.objectives._fitted import resolved
 from modalsplit.objectives._losses import Pair, pair_losses
@@ -216,9 +216,9 @@ def test_trained_stable_is_the_weighted_sum_of_its_four_terms(pair):
 def test_maps_of_trained_stable_learn_from_the_common_gap_alone(pair):
     chosen = resolved(settings("stable", extractor="linear"))
     to_second = pair.maps[0]
-    errors = [
-        relative_error(pair.primitive[1], to_second(part[0])) for part in (pair.common, pair.primitive, pair.specific)
-    ]
+    errors = relative_errors(
+        pair.primitive[1], [to_second(part[0]) for part in (pair.common, pair.primitive, pair.specific)]
+    )
     # The other direction has its own map; of this one, the errors of primitive and specific part are mere numbers.
     c, p, s = errors[0], errors[1].detach(), errors[2].detach()
     expected = torch.autograd.grad(0.1 * c + 0.1 * bounded_ranking_loss(c, p, s, 0.1, 0.05), to_second.weight)
