@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
@@ -28,7 +34,23 @@ from modalsplit.modalities import (
     second_is_y,
     stacked_columns,
 )
-from modalsplit.objectives import Fitted, Settings, automatic_width, fit_objective
+from modalsplit.objectives import (
+    Checkpoint,
+    Fitted,
+    Seen,
+    Settings,
+    Stages,
+    StoredView,
+    automatic_width,
+    check_finite,
+    fit_objective,
+    fit_seen,
+    nothing_seen,
+    see,
+    survey,
+)
+from modalsplit.stores import FeatureStore
+from modalsplit.stores._write import write_matrix, write_shards
 
 DEFAULT_COMPONENTS = 150
 _OBJECTIVES = {"stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"}
@@ -110,34 +132,51 @@ class ModalityParts(NamedTuple):
     imputed: NDArray[np.bool_]
 
 
+def _is_closed_form(encoder: Any) -> bool:
+    return bool(encoder.objective == "cca")
+
+
 class _TransformMethods:
     """Outside `TransformerMixin` on purpose: its automatic wrapper would mislabel named tuples."""
 
-    def transform(self: Any, X: Any = None, y: Any = None) -> Any:
+    def transform(self: Any, X: Any = None, y: Any = None, *, out: str | PathLike[str] | None = None) -> Any:
         """Split items into common and specific parts.
 
         Parameters
         ----------
-        X : array-like of shape (n_items, n_columns) or None
+        X : array-like of shape (n_items, n_columns), FeatureStore or None
             All modalities side by side; or the first of two, when `y` is given or when X has just its
-            columns. None if only the second modality is known.
+            columns. None if only the second modality is known. A store holds all modalities.
         y : array-like of shape (n_items, n_columns_second), optional
             The second modality.
+        out : str or Path, optional
+            Where the parts of a store's items go, a block at a time, so that they need not fit memory: a folder of
+            Parquet shards with the items' ids, or one ``.npy`` file. A run that was cut off goes on where it ended.
 
         Returns
         -------
-        array of shape (n_items, 2 * n_modalities * n_components) or ModalityEmbeddings
+        array of shape (n_items, 2 * n_modalities * n_components), ModalityEmbeddings or ParquetStore
             One array for one argument X: common parts of all modalities, then specific parts of all, or
-            what `output` selects. The named tuple ``(common, specific)`` when the second argument is given.
+            what `output` selects. The named tuple ``(common, specific)`` when the second argument is given. With `out`, a
+            store of the folder, a part of a modality each, or a memory map of the file.
 
         Raises
         ------
         ValueError
-            If the columns are not those that `fit` saw, or values are missing or infinite.
+            If the columns are not those that `fit` saw, or values are missing or infinite; if `out` holds something else,
+            such as parts of another encoder.
+        RuntimeError
+            If another run is writing to `out`.
+        OSError
+            If the disk is full.
         sklearn.exceptions.NotFittedError
             If the encoder is not fitted.
         """
         check_is_fitted(self, "module_")
+        if isinstance(X, FeatureStore):
+            return self._transform_store(X, y, out)
+        if out is not None:
+            raise ValueError("out= is for the items of a store: pass modalsplit.stores.open_store(...) as X.")
         views = self._views_to_transform(X, y)
         original = X if X is not None else y
         common, specific, imputed = self._encode(views)
@@ -150,7 +189,7 @@ class _TransformMethods:
         ]
         return ModalityEmbeddings(wrapped[0], wrapped[1], imputed)
 
-    def fit_transform(self: Any, X: Any, y: Any = None) -> Any:
+    def fit_transform(self: Any, X: Any, y: Any = None, *, checkpoint: str | PathLike[str] | None = None) -> Any:
         """Fit, then split the same items.
 
         Parameters
@@ -159,13 +198,15 @@ class _TransformMethods:
             See `fit`.
         y : array-like, optional
             See `fit`.
+        checkpoint : str or Path, optional
+            See `fit`.
 
         Returns
         -------
         array of shape (n_items, 2 * n_modalities * n_components) or ModalityEmbeddings
             The named tuple if `fit` took y for the second modality, else one array.
         """
-        self.fit(X, y)
+        self.fit(X, y, checkpoint=checkpoint)
         return self.transform(X, y) if self.fit_mode_ == "pair" else self.transform(X)
 
 
@@ -355,6 +396,10 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         "verbose": ["verbose"],
     }
 
+    n_features_per_modality_: tuple[int, ...]
+    # Where results go is no matter of routing.
+    __metadata_request__transform: ClassVar[dict[str, Any]] = {"out": UNUSED}
+
     def __init__(
         self,
         n_components: int | str | None = None,
@@ -409,15 +454,19 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, checkpoint: str | PathLike[str] | None = None) -> Self:
         """Learn the two parts of each modality.
 
         Parameters
         ----------
-        X : array-like of shape (n_items, n_columns)
-            The first modality, or all side by side; `split` says which.
+        X : array-like of shape (n_items, n_columns) or FeatureStore
+            The first modality, or all side by side; `split` says which. A store, which need not fit memory, holds all
+            modalities and names them; of ``"stable"`` and ``"cca"``.
         y : array-like of shape (n_items, n_columns_second), optional
             The second modality, or ignored; `split` says which.
+        checkpoint : str or Path, optional
+            A folder to keep what takes long. The same call after the process was killed goes on from there, and on one
+            thread ends with the same numbers. Delete it when it is no longer needed.
 
         Returns
         -------
@@ -430,36 +479,90 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
             If the modalities have different numbers of rows, if y looks like labels or interactions while
             `split` is "auto", if a modality is constant or has infinite values, if values are missing and
             `missing` is "error", if too few items have two modalities, or if `n_components` is larger than
-            can be had.
+            can be had; if the checkpoint was begun with another configuration or other data.
+        RuntimeError
+            If another process uses the checkpoint.
+        OSError
+            If the disk is full.
         ConvergenceError
             If ``"paper_literal"`` diverges. The encoder then holds the last finite state and can be used.
+
+        Notes
+        -----
+        A `KeyboardInterrupt` ends the learning, with a warning: the encoder then holds what held-out items confirm
+        of what was learned so far, at least the closed form. One that comes before there is a closed form goes through.
         """
         self._validate_params()
         views = self._views_to_fit(X, y)
         most = self._most_components(views)
         device = _device(self.device)
-        tensors = [torch.from_numpy(_writeable(view)).to(device) for view in views]
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        bar = tqdm(desc=type(self).__name__, unit=" epochs", disable=not self.verbose)
-        # Rounds of learning, whose number nobody knows before, have `max_epochs` each.
-        known = None if self.objective == "stable" else self.max_epochs
-        with bar, epochs(self, known, X=X, y=y) as end_of_epoch:
-
-            def on_epoch(record: dict[str, float]) -> bool:
-                bar.update()
-                bar.set_postfix({name: f"{value:.3g}" for name, value in record.items()}, refresh=False)
-                return end_of_epoch(dict)
-
-            settings = Settings(
-                **{name: getattr(self, name) for name in _SETTINGS},
-                n_components=most,
-                generator=torch.Generator(device).manual_seed(seed),
-                on_epoch=on_epoch,
+        tensors = [view if isinstance(view, StoredView) else _tensor(view, device) for view in views]
+        seed = self._seed()
+        with (
+            self._stages(checkpoint, views, seed) as (stages, seed),
+            # Rounds of learning, whose number nobody knows before, have `max_epochs` each.
+            epochs(self, None if self.objective == "stable" else self.max_epochs, X=X, y=y) as end_of_epoch,
+        ):
+            settings = replace(
+                self._settings(most, seed, device),
+                on_epoch=lambda record: end_of_epoch(dict),
+                on_interrupt=lambda: self._warn_of_interrupt(checkpoint),
+                stages=stages,
             )
             if self.n_components == "auto":
                 settings = replace(settings, n_components=automatic_width(tensors, settings))
             fitted = fit_objective(tensors, settings)
-        self._remember(fitted, settings.n_components, tensors[0].dtype)
+        self._remember(fitted, settings.n_components, _torch_dtype(views))
+        return self
+
+    @available_if(_is_closed_form)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from more items, with ``objective="cca"``: each item is seen once.
+
+        The parts are those of `fit` on all items seen so far. Means and covariances are exact; as many items as
+        2²⁵ values, drawn with equal chances, judge how many directions are common.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_items, n_columns)
+            See `fit`.
+        y : array-like of shape (n_items, n_columns_second), optional
+            See `fit`.
+
+        Returns
+        -------
+        self
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; or if the columns are not those of the items before.
+
+        Notes
+        -----
+        The first call begins anew, also after `fit`. Each costs the eigenvectors of all columns: give thousands of items.
+        """
+        self._validate_params()
+        if isinstance(X, FeatureStore):
+            raise ValueError("partial_fit takes arrays of a few thousand items. fit takes a store as a whole.")
+        seen: Seen | None = getattr(self, "_seen", None)
+        if seen is None:
+            views = self._views_to_fit(X, y)
+            seen = nothing_seen(self.n_features_per_modality_, self._seed())
+        else:
+            found = self._views_to_transform(X, y)
+            views = [view for view in found if view is not None]
+            if len(views) < len(found):
+                raise ValueError("partial_fit got one modality. Pass both, with rows of NaN where an item lacks one.")
+        if self.missing == "error":
+            self._refuse_missing(present(views))
+        seen = see(seen, [_tensor(view, torch.device("cpu")) for view in views])
+        most = self._most_components([view.numpy() for view in seen["rows"]])
+        settings = self._settings(most, seen["seed"], torch.device("cpu"))
+        fitted = fit_seen(seen, settings)
+        self._remember(fitted, most, _torch_dtype(views))
+        self._seen = seen
         return self
 
     def missing_modalities(self, X: Any = None, y: Any = None) -> NDArray[np.bool_]:
@@ -537,6 +640,107 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _settings(self, n_components: int, seed: int, device: torch.device) -> Settings:
+        return Settings(
+            **{name: getattr(self, name) for name in _SETTINGS},
+            n_components=n_components,
+            generator=torch.Generator(device).manual_seed(seed),
+            progress=self._progress,
+        )
+
+    @contextmanager
+    def _progress(self, what: str, n_steps: int, unit: str) -> Iterator[Callable[..., object]]:
+        """Show what is done, how fast, and how long it will take."""
+        name = f"{type(self).__name__}: {what}"
+        with tqdm(desc=name, total=n_steps, unit=f" {unit}", disable=not self.verbose) as bar:
+
+            def done(n: int = 1, record: dict[str, float] | None = None) -> None:
+                if record is not None:
+                    bar.set_postfix({key: f"{value:.3g}" for key, value in record.items()}, refresh=False)
+                bar.update(n)
+
+            yield done
+
+    @contextmanager
+    def _stages(
+        self, checkpoint: str | PathLike[str] | None, views: list[Any], seed: int
+    ) -> Iterator[tuple[Stages, int]]:
+        """Open the checkpoint, if there is one, and say with which seed to go on."""
+        if checkpoint is None:
+            yield Stages(), seed
+            return
+        free = {"random_state", "output", "verbose"}
+        parameters = {name: value for name, value in self.get_params().items() if name not in free}
+        versions = {"modalities": self.modality_names_, "torch": torch.__version__}
+        data = {"items": len(views[0]), "columns": self.n_features_per_modality_, "sha256": _fingerprint(views)}
+        known = None if self.random_state is None else seed
+        with Checkpoint.opened(checkpoint, {**parameters, **versions}, data, known) as stages:
+            yield stages, stages.seed
+
+    def _warn_of_interrupt(self, checkpoint: str | PathLike[str] | None) -> None:
+        further = "" if checkpoint is None else f" The same call with checkpoint={str(checkpoint)!r} goes on."
+        warnings.warn(
+            f"fit was interrupted. The encoder holds what was learned so far, and can be used.{further}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    def _transform_store(self, store: FeatureStore, y: Any, out: str | PathLike[str] | None) -> Any:
+        if y is not None:
+            raise ValueError("X is a store, which holds all modalities: leave y out.")
+        order = self._order_of(store)
+        kept = _PARTS if self.output == "all" else (self.output,)
+
+        def parts(rows: slice) -> dict[str, NDArray[Any]]:
+            views = [store.read(rows, modality) for modality in order]
+            for view, name in zip(views, self.modality_names_, strict=True):
+                check_finite(view, name, rows.start)
+            found = dict(zip(_PARTS, self._encode(views, rows.start)[:2], strict=True))
+            return {
+                f"{name}_{part}": matrix
+                for part in kept
+                for name, matrix in zip(self.modality_names_, found[part], strict=True)
+            }
+
+        def stacked(rows: slice) -> NDArray[Any]:
+            return np.hstack(list(parts(rows).values()))
+
+        with self._progress("transform", len(store), "items") as done:
+            if out is None:
+                whole = np.empty((len(store), len(self._names(self.output))), dtype=store.dtype)
+                for rows in store.blocks():
+                    whole[rows] = stacked(rows)
+                    done(rows.stop - rows.start)
+                index = pd.DataFrame(index=store.read_ids(slice(0, len(store))))
+                return wrap_output(self, whole, self._names(self.output), index)
+            origin = {"encoder": self._fingerprint(), "store": store.fingerprint(), "output": self.output}
+            if str(out).endswith(".npy"):
+                return write_matrix(out, store, stacked, origin, on_rows=done)
+            return write_shards(out, store, parts, origin, on_rows=done)
+
+    def _order_of(self, store: FeatureStore) -> list[int]:
+        """Find the modalities of `fit` in a store."""
+        for name, width in zip(self.modality_names_, self.n_features_per_modality_, strict=True):
+            if name not in store.names:
+                raise ValueError(
+                    f"The store has no modality {name!r}; it has {store.names}, fit saw {self.modality_names_}."
+                )
+            found = store.widths[store.names.index(name)]
+            if found != width:
+                raise ValueError(f"The {name} modality of the store has {found} columns, but had {width} in fit.")
+        return [store.names.index(name) for name in self.modality_names_]
+
+    def _fingerprint(self) -> str:
+        """Tell what this encoder computes from what others do."""
+        digest = hashlib.sha256(repr((self.modality_names_, self.missing, self.common_support_.tolist())).encode())
+        for name, tensor in self.module_.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
     def _remember(self, fitted: Fitted, n_components: int, dtype: torch.dtype) -> None:
         self.n_components_ = n_components
         self.module_ = fitted.module.to("cpu", dtype).eval()
@@ -562,7 +766,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     # Which columns are which modality ---------------------------------------------------------------
 
-    def _views_to_fit(self, X: Any, y: Any) -> list[NDArray[Any]]:
+    def _views_to_fit(self, X: Any, y: Any) -> list[Any]:
+        if hasattr(self, "_seen"):
+            del self._seen
+        if isinstance(X, FeatureStore):
+            return self._stored_views(X, y)
         pair = second_is_y(self.split, X, y)
         self.fit_mode_ = "pair" if pair else "stacked"
         if pair:
@@ -581,6 +789,26 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.n_features_in_ = sum(self.n_features_per_modality_)
         dtype = np.result_type(*views)
         return [view.astype(dtype, copy=False) for view in views]
+
+    def _stored_views(self, store: FeatureStore, y: Any) -> list[StoredView]:
+        if y is not None:
+            raise ValueError("X is a store, which holds all modalities: leave y out.")
+        chosen = store.names if self.split == "auto" else self.split
+        if not isinstance(chosen, tuple | list) or not all(isinstance(name, str) for name in chosen):
+            raise ValueError(f"split={self.split!r} counts columns, but a store names its modalities: {store.names}.")
+        unknown = [name for name in chosen if name not in store.names]
+        if unknown or len(chosen) < FEWEST_MODALITIES:
+            raise ValueError(
+                f"split={self.split!r} must name two modalities or more of the store, which has {store.names}."
+            )
+        self.fit_mode_ = "stacked"
+        self.modality_names_ = tuple(str(name) for name in chosen)
+        order = [store.names.index(name) for name in self.modality_names_]
+        self.n_features_per_modality_ = tuple(store.widths[modality] for modality in order)
+        self.n_features_in_ = sum(self.n_features_per_modality_)
+        widths = zip(self.modality_names_, self.n_features_per_modality_, strict=True)
+        self._set_feature_names([column for name, width in widths for column in block_names(name, width)])
+        return [survey(store, modality, self._progress, _device(self.device)) for modality in order]
 
     def _views_to_transform(self, X: Any, y: Any) -> list[NDArray[Any] | None]:
         """All modalities, None for one that is not given."""
@@ -641,9 +869,10 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     # What the values must be ------------------------------------------------------------------------
 
-    def _most_components(self, views: list[NDArray[Any]]) -> int:
+    def _most_components(self, views: list[Any]) -> int:
         """Check that there is enough to learn from, and how many components it can give."""
-        have = present(views)
+        stored = [view.present.cpu().numpy() for view in views if isinstance(view, StoredView)]
+        have = np.column_stack(stored) if stored else present(views)
         if self.missing == "error":
             self._refuse_missing(have)
         n_complete = int((have.sum(axis=1) >= FEWEST_MODALITIES).sum())
@@ -658,17 +887,18 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         if n_complete < 2:
             raise ValueError("Found array with 1 sample(s) that has two modalities, a minimum of 2 is required.")
         for view, name, rows in zip(views, self.modality_names_, have.T, strict=True):
-            self._check_variation(view if rows.all() else view[rows], name)
+            if not stored:  # a store was looked through before
+                self._check_variation(view if rows.all() else view[rows], name)
         return self._usable_components(n_complete)
 
-    def _refuse_missing(self, have: NDArray[np.bool_]) -> None:
+    def _refuse_missing(self, have: NDArray[np.bool_], first_row: int = 0) -> None:
         absent = ~have
         if absent.any():
             counts = ", ".join(
                 f"{int(gaps.sum())} of {name}" for name, gaps in zip(self.modality_names_, absent.T, strict=True)
             )
             raise ValueError(
-                f"Input X contains NaN: {counts}; the first is row {int(np.flatnonzero(absent.any(axis=1))[0])}. "
+                f"Input X contains NaN: {counts}; the first is row {first_row + int(absent.any(axis=1).argmax())}. "
                 f"{type(self).__name__} with missing='error' takes complete items only. Mend the featurizer, or "
                 "pass missing='translate' or missing='nan'."
             )
@@ -684,7 +914,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         most = max(1, min(n_complete - 1, max(self.n_features_per_modality_)))
         if self.n_components in {None, "auto"}:
             return int(min(DEFAULT_COMPONENTS, most))
-        if self.n_components > most:
+        if int(self.n_components) > most:
             widths = " and ".join(map(str, self.n_features_per_modality_))
             raise ValueError(
                 f"n_components={self.n_components} is larger than can be had: {n_complete} complete items, and "
@@ -695,11 +925,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     # Encoding ---------------------------------------------------------------------------------------
 
     def _encode(
-        self, views: list[NDArray[Any] | None]
+        self, views: Sequence[NDArray[Any] | None], first_row: int = 0
     ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], NDArray[np.bool_]]:
         have = present(views)
         if self.missing == "error" and all(view is not None for view in views):
-            self._refuse_missing(have)
+            self._refuse_missing(have, first_row)
         parts = [self._encode_modality(view, have[:, m], m) for m, view in enumerate(views)]
         dtype = next(view.dtype for view in views if view is not None)
         common, specific = ([part[i].astype(dtype, copy=False) for part in parts] for i in (0, 1))
@@ -738,6 +968,28 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def _tensor(view: NDArray[Any], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(_writeable(view)).to(device)
+
+
+def _torch_dtype(views: Sequence[Any]) -> torch.dtype:
+    dtypes = [view.store.dtype if isinstance(view, StoredView) else view.dtype for view in views]
+    return torch.float64 if np.float64 in dtypes else torch.float32
+
+
+def _fingerprint(views: Sequence[Any]) -> str:
+    """Tell the data of a fit from others."""
+    if isinstance(views[0], StoredView):
+        fingerprint: str = views[0].store.fingerprint()
+        return fingerprint
+    digest = hashlib.sha256()
+    for view in views:
+        digest.update(f"{view.dtype} {view.shape}".encode())
+        for start in range(0, len(view), 4096):
+            digest.update(np.ascontiguousarray(view[start : start + 4096]).data)
+    return digest.hexdigest()
 
 
 def _check_options(X: Any) -> dict[str, Any]:

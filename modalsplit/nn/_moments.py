@@ -73,6 +73,22 @@ class Moments:
                 self._add_group(tuple(pattern), rows[of_row == index])
         return self
 
+    def put(self, pattern: tuple[bool, ...], n_rows: int, total: Tensor, products: Tensor) -> None:
+        """Set what rows of one pattern sum up to.
+
+        Parameters
+        ----------
+        pattern : tuple of bool of length n_modalities
+            Which modalities they have.
+        n_rows : int
+            How many rows.
+        total : Tensor of shape (n_columns,)
+            Their sum; it may be added to.
+        products : Tensor of shape (n_columns, n_columns)
+            Sum of their outer products; it may be added to.
+        """
+        self.groups[pattern] = Group(n_rows, total, products)
+
     def _add_group(self, pattern: tuple[bool, ...], rows: Tensor) -> None:
         new = Group(len(rows), rows.sum(0), rows.T @ rows)
         if pattern in self.groups:

@@ -4,23 +4,34 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from modalsplit.objectives._checkpoint import Checkpoint
 from modalsplit.objectives._closed_form import fit_closed_form
-from modalsplit.objectives._fitted import Fitted, Settings, Stages
+from modalsplit.objectives._fitted import Fitted, Progress, Settings, Stages
 from modalsplit.objectives._stable import fit_stable
-from modalsplit.objectives._stored import Matrix, StoredView
+from modalsplit.objectives._stored import Matrix, StoredView, check_finite, survey
+from modalsplit.objectives._streamed import Seen, fit_seen, nothing_seen, see
 from modalsplit.objectives._trained import fit_trained
 from modalsplit.objectives._width import automatic_width
 
 __all__ = [
+    "Checkpoint",
     "Fitted",
+    "Matrix",
+    "Progress",
+    "Seen",
     "Settings",
     "Stages",
     "StoredView",
     "automatic_width",
+    "check_finite",
     "fit_closed_form",
     "fit_objective",
+    "fit_seen",
     "fit_stable",
     "fit_trained",
+    "nothing_seen",
+    "see",
+    "survey",
 ]
 
 

@@ -123,9 +123,11 @@ def fit_closed_form(views: Sequence[Matrix], settings: Settings) -> Fitted:
     Han et al., WWW 2022, Eq. 1 and 2, with Θ in closed form; Hotelling 1936.
     """
     anchored = anchor(views, settings)
-    width, verdict = best_width(anchored)
-    record = {"translation_error": verdict.translation_error}
-    settings.on_epoch(record)
+    with settings.progress("closed form", 1, "steps") as done:
+        width, verdict = best_width(anchored)
+        record = {"translation_error": verdict.translation_error}
+        settings.on_epoch(record)
+        done(1, record)
     return split_anchors(anchored, width, verdict, history=[record])
 
 
@@ -145,14 +147,36 @@ def anchor(views: Sequence[Matrix], settings: Settings) -> Anchored:
         Anchors of up to twice `n_components` columns, float64.
     """
     at_hand = rows_at_hand(views, settings)
-    present = torch.stack([presence(x, at_hand) for x in views], dim=1)
-    order = torch.randperm(len(present), generator=settings.generator, device=settings.generator.device)
-    parts = order.to(present.device).chunk(max(2, round(1 / settings.validation_fraction)))
-    folds = [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
+    present, folds = divided_rows(views, at_hand, settings)
     anchored = Anchored([], [], present, folds, settings, views, at_hand)
     for modality, x in enumerate(views):
         anchored = with_anchors(anchored, modality, None, x)
     return anchored
+
+
+def divided_rows(views: Sequence[Matrix], at_hand: Tensor | None, settings: Settings) -> tuple[Tensor, list[Fold]]:
+    """Divide rows into folds.
+
+    Parameters
+    ----------
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it.
+    at_hand : Tensor of int of shape (n_chosen,) or None
+        Which rows; None for all.
+    settings : Settings
+        Share that is held out at a time, and generator.
+
+    Returns
+    -------
+    present : Tensor of bool of shape (n_chosen, n_modalities)
+        Which of them has which modality.
+    folds : list of Fold
+        Each is held out once.
+    """
+    present = torch.stack([presence(x, at_hand) for x in views], dim=1)
+    order = torch.randperm(len(present), generator=settings.generator, device=settings.generator.device)
+    parts = order.to(present.device).chunk(max(2, round(1 / settings.validation_fraction)))
+    return present, [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
 
 
 def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: Matrix) -> Anchored:
@@ -226,6 +250,7 @@ def split_anchors(
     verdict: Verdict,
     *,
     history: list[dict[str, float]],
+    moments: Moments | None = None,
 ) -> Fitted:
     """Split the anchors themselves: every primitive is one affine map.
 
@@ -239,6 +264,8 @@ def split_anchors(
         Of these.
     history : list of dict of str to float
         Of what was trained before the closed form was preferred.
+    moments : Moments, optional
+        Of all anchors, if the rows at hand are not all.
 
     Returns
     -------
@@ -246,7 +273,7 @@ def split_anchors(
         The encoder.
     """
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
-    support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
+    support, readouts = split_readouts(moments or anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
     return assemble(primitives, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 

@@ -100,8 +100,13 @@ def fit_stable(views: Sequence[Matrix], settings: Settings) -> Fitted:
     anchored, width, verdict = _uncensored(views, anchored, width, verdict)
     with ExitStack() as stack:
         learning = _FeatureLearning(anchored, chosen, width, verdict, stack)
-        learning.multiply()
-        learning.run()
+        try:
+            learning.multiply()
+            learning.run()
+        except KeyboardInterrupt:
+            if settings.on_interrupt is None:
+                raise
+            settings.on_interrupt()
         if not learning.rounds:
             return split_anchors(anchored, width, learning.verdict, history=learning.history)
         return learning.split()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from modalsplit.files import fill, whole_file
 from modalsplit.nn import Affine, Anchors, Moments, anchors_of_covariance, sketched_anchors
-from modalsplit.objectives._fitted import Settings
+from modalsplit.objectives._fitted import Progress, Settings
 from modalsplit.stores import FeatureStore
 
 ROWS_A_BLOCK = 4096
@@ -62,6 +62,79 @@ class StoredView:
 
 
 Matrix = Tensor | StoredView
+
+
+def survey(store: FeatureStore, modality: int, progress: Progress, device: torch.device) -> StoredView:
+    """Look through all rows of a modality, and find out which are there.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        The store.
+    modality : int
+        Which one.
+    progress : callable
+        See `Settings.progress`.
+    device : torch.device
+        Where to compute later.
+
+    Returns
+    -------
+    StoredView
+        The modality.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite, or all rows have the same values.
+    """
+    name = store.names[modality]
+    present = torch.zeros(store.n_rows, dtype=torch.bool)
+    lowest = np.full(store.widths[modality], np.inf)
+    highest = -lowest
+    with progress(f"checking {name}", store.n_rows, "items") as done:
+        for block in store.blocks(ROWS_A_BLOCK):
+            x = store.read(block, modality)
+            check_finite(x, name, block.start)
+            have = ~np.isnan(x).any(axis=1)
+            present[block] = torch.from_numpy(have)
+            if have.any():
+                kept = x if have.all() else x[have]
+                np.minimum(lowest, kept.min(axis=0), out=lowest)
+                np.maximum(highest, kept.max(axis=0), out=highest)
+            done(block.stop - block.start)
+    if present.any() and not (highest > lowest).any():
+        raise ValueError(
+            f"The {name} modality is constant: its {len(lowest)} feature(s) have the same values in all {int(present.sum())} "
+            "items, so there is nothing to split. Check its featurizer."
+        )
+    return StoredView(store, modality, present.to(device))
+
+
+def check_finite(x: NDArray[Any], name: str, first_row: int) -> None:
+    """Refuse infinite values; NaN is a modality that is missing.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_columns)
+        Rows of a modality.
+    name : str
+        Its name.
+    first_row : int
+        Number of the first of these rows, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite.
+    """
+    # The sum is finite if all are: one pass without an array of flags.
+    if np.isfinite(x.sum(dtype=np.float64)):
+        return
+    infinite = np.isinf(x).any(axis=1)
+    if infinite.any():
+        row = first_row + int(infinite.argmax())
+        raise ValueError(f"The {name} modality contains infinity, first in row {row}. Mend the featurizer.")
 
 
 def are_stored(views: Sequence[Matrix]) -> bool:
