@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -96,12 +96,55 @@ class Moments:
             new = Group(old.n_rows + new.n_rows, old.total.add_(new.total), old.products.add_(new.products))
         self.groups[pattern] = new
 
-    def select(self, columns: Sequence[Sequence[int]]) -> Moments:
+    def plus(self, other: Moments) -> Moments:
+        """Count the rows of both.
+
+        Parameters
+        ----------
+        other : Moments
+            Of other rows.
+
+        Returns
+        -------
+        Moments
+            Of all.
+        """
+        both = Moments(self.widths)
+        for pattern in self.groups | other.groups:
+            found = [moments.groups[pattern] for moments in (self, other) if pattern in moments.groups]
+            n_rows, totals, products = zip(*found, strict=True)
+            both.groups[pattern] = Group(sum(n_rows), sum(totals), sum(products))
+        return both
+
+    def without(self, part: Moments) -> Moments:
+        """Take some rows out again.
+
+        Parameters
+        ----------
+        part : Moments
+            Of rows that were counted.
+
+        Returns
+        -------
+        Moments
+            Of the others.
+        """
+        rest = Moments(self.widths)
+        for pattern, group in self.groups.items():
+            gone = part.groups.get(pattern)
+            n_rows = group.n_rows - (gone.n_rows if gone else 0)
+            if n_rows:
+                rest.groups[pattern] = (
+                    group if gone is None else Group(n_rows, group.total - gone.total, group.products - gone.products)
+                )
+        return rest
+
+    def select(self, columns: Sequence[Iterable[int]]) -> Moments:
         """Keep some columns of each modality.
 
         Parameters
         ----------
-        columns : sequence of sequence of int
+        columns : sequence of iterable of int
             Which, by modality.
 
         Returns
@@ -110,8 +153,9 @@ class Moments:
             Of these.
         """
         starts = [sum(self.widths[:m]) for m in range(len(self.widths))]
-        kept = [start + column for start, of_one in zip(starts, columns, strict=True) for column in of_one]
-        selected = Moments([len(of_one) for of_one in columns])
+        by_modality = [[start + column for column in of_one] for start, of_one in zip(starts, columns, strict=True)]
+        kept = [column for of_one in by_modality for column in of_one]
+        selected = Moments([len(of_one) for of_one in by_modality])
         for pattern, group in self.groups.items():
             selected.groups[pattern] = Group(group.n_rows, group.total[kept], group.products[kept][:, kept])
         return selected
@@ -157,6 +201,23 @@ class Moments:
         """Subtract each modality's mean."""
         means = self.means()
         return self.mapped([torch.eye(len(mean), dtype=mean.dtype, device=mean.device) for mean in means], means)
+
+    def complete(self) -> tuple[int, list[Float[Tensor, " _"]], list[list[Float[Tensor, "_ _"]]]]:
+        """Sum up the rows that have all modalities.
+
+        Returns
+        -------
+        n_rows : int
+            How many.
+        totals : list of Tensor of shape (n_columns,)
+            Their sum, by modality.
+        products : list of lists of Tensor of shape (n_columns, n_columns_other)
+            Entry [a][b] is the sum of the outer products of modalities a and b.
+        """
+        some = next(iter(self.groups.values()))
+        nothing = Group(0, torch.zeros_like(some.total), torch.zeros_like(some.products))
+        group = self.groups.get((True,) * len(self.widths), nothing)
+        return group.n_rows, list(torch.split(group.total, self.widths)), self._blocks(group.products)
 
     def own(self) -> list[Float[Tensor, "_ _"]]:
         """Average the products of each modality's columns over the rows that have it."""

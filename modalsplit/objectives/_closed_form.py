@@ -8,6 +8,7 @@ split on all rows, exactly. Of rows that do not fit memory, those at hand judge;
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import combinations
@@ -31,7 +32,7 @@ from modalsplit.nn import (
     with_joint_signs,
 )
 from modalsplit.objectives._fitted import Fitted, Settings
-from modalsplit.objectives._judge import Fold, Verdict, judge, predicts_better
+from modalsplit.objectives._judge import Fold, Pair, Verdict, judge, predicts_better
 from modalsplit.objectives._stored import (
     ROWS_A_BLOCK,
     AllRows,
@@ -87,9 +88,29 @@ class Anchored(NamedTuple):
         d, folds = self.settings.n_components, self.folds[: len(candidates)]
         return judge(candidates, self.leading(d), self.present, folds, d, self.settings.common_rank, ridge)
 
-    def judged_width(self, width: int, ridge: float = 0.0) -> Verdict:
-        """Let all folds judge the leading anchors."""
-        return self.judged([self.leading(width)] * len(self.folds), ridge)
+    def training_moments(self) -> list[dict[Pair, Moments]]:
+        """Sum up the anchors of the training rows of each fold, by pair of modalities."""
+        of_folds: list[dict[Pair, Moments]] = [{} for _ in self.folds]
+        for pair in combinations(range(len(self.scores)), 2):
+            present, scores = self.present[:, list(pair)], [self.scores[m] for m in pair]
+            widths = [x.shape[1] for x in scores]
+            rows = [fold.held_out for fold in self.folds]
+            held_out = [Moments(widths).add([x[chosen] for x in scores], present[chosen]) for chosen in rows]
+            everything = functools.reduce(Moments.plus, held_out)
+            for of_fold, part in zip(of_folds, held_out, strict=True):
+                of_fold[pair] = everything.without(part)
+        return of_folds
+
+    def judged_width(self, width: int, moments: Sequence[dict[Pair, Moments]], ridge: float = 0.0) -> Verdict:
+        """Let all folds judge the leading anchors, given `training_moments`."""
+        d, n_folds = self.settings.n_components, len(self.folds)
+        columns = [[*range(min(d, x.shape[1])), *range(min(width, x.shape[1]))] for x in self.scores]
+        of_width = [
+            {(a, b): whole.select([columns[a], columns[b]]) for (a, b), whole in of_fold.items()} for of_fold in moments
+        ]
+        rank = self.settings.common_rank
+        candidates = [self.leading(width)] * n_folds
+        return judge(candidates, self.leading(d), self.present, self.folds, d, rank, ridge, of_width)
 
     def moments(self) -> Moments:
         """Sum up the anchors of all rows."""
@@ -235,13 +256,14 @@ def best_width(anchored: Anchored) -> tuple[int, Verdict]:
     most = max(scores.shape[1] for scores in anchored.scores)
     widths = dict.fromkeys(min(most, max(2, width)) for width in (d, d // 2, d // 4, 2 * d))
     width, *others = widths
-    verdict = anchored.judged_width(width)
+    moments = anchored.training_moments()
+    verdict = anchored.judged_width(width, moments)
     for other in others:
-        challenger = anchored.judged_width(other)
+        challenger = anchored.judged_width(other, moments)
         if predicts_better(challenger, verdict):
             width, verdict = other, challenger
     # A ridge makes nothing more complicated: the least error decides.
-    return width, min([verdict, *(anchored.judged_width(width, ridge) for ridge in RIDGES)], key=_error)
+    return width, min([verdict, *(anchored.judged_width(width, moments, ridge) for ridge in RIDGES)], key=_error)
 
 
 def split_anchors(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from modalsplit.nn import canonical_directions, joint_covariance, pairwise_correlations
+from modalsplit.nn import Moments, canonical_directions, pairwise_correlations
 
 # Correlations on n unseen rows scatter around 0 with 1/sqrt(n) if there is nothing; 3 of these are a proof.
 NULL_DEVIATIONS = 3.0
@@ -20,6 +20,9 @@ LEAST_SHARE = 0.5
 STANDARD_ERRORS = 2.0
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
+
+
+Pair = tuple[int, int]
 
 
 class Fold(NamedTuple):
@@ -89,7 +92,7 @@ class Verdict(NamedTuple):
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
 
 
-def centred(features: Sequence[Tensor], present: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+def centred(features: Sequence[Tensor], present: Tensor) -> list[Tensor]:
     """Subtract each modality's mean, and put 0 where it is absent, so that sums pass over these rows.
 
     Parameters
@@ -98,18 +101,15 @@ def centred(features: Sequence[Tensor], present: Tensor, rows: Tensor | None = N
         A matrix a modality; whatever stands in its absent rows does not matter.
     present : Tensor of bool of shape (n_rows, n_modalities)
         Which row has which modality.
-    rows : Tensor of int of shape (n_chosen,), optional
-        Rows that the means are taken over; all by default.
 
     Returns
     -------
     list of Tensor of shape (n_rows, n_features)
         The features.
     """
-    counted = present if rows is None else torch.zeros_like(present).index_copy(0, rows, present[rows])
     out = []
-    for x, have, counts in zip(features, present.T, counted.T, strict=True):
-        mean = x[counts].mean(0) if counts.any() else x.new_zeros(x.shape[1])
+    for x, have in zip(features, present.T, strict=True):
+        mean = x[have].mean(0) if have.any() else x.new_zeros(x.shape[1])
         out.append(torch.where(have[:, None], x - mean, 0.0))
     return out
 
@@ -122,6 +122,7 @@ def judge(
     most: int,
     fixed: int | None,
     ridge: float = 0.0,
+    moments: Sequence[dict[Pair, Moments]] | None = None,
 ) -> Verdict:
     """Let held-out rows judge the canonical directions of a candidate.
 
@@ -141,6 +142,9 @@ def judge(
         The rank that the user chose.
     ridge : float, default=0.0
         Of the canonical directions.
+    moments : sequence of dict, optional
+        Of the training rows of each fold, by pair of modalities: their targets and features side by side. Computed by
+        default; candidates of the same columns can share it.
 
     Returns
     -------
@@ -149,18 +153,18 @@ def judge(
     """
     verdicts = {}
     for pair in combinations(range(len(targets)), 2):
-        of_pair = [[features[m] for m in pair] for features in candidates]
-        judged = list(_judged_folds(of_pair, present[:, list(pair)], folds, ridge))
-        n_pairs = min(u.shape[1] for (u, _), _ in judged)
-        held_out = [torch.cat([sides[m][fold.held_out, :n_pairs] for sides, fold in judged]) for m in (0, 1)]
+        of_pair = present[:, list(pair)]
+        trials = []
+        for k, (fold, features) in enumerate(zip(folds, candidates, strict=True)):
+            x, y = ([of_all[m] for m in pair] for of_all in (features, targets))
+            train = moments[k][pair] if moments else _moments(x, y, of_pair, fold.train)
+            rows = fold.held_out[of_pair[fold.held_out].all(1)]
+            trials.append(_Trial([z[rows] for z in x], [z[rows] for z in y], train, ridge))
+        n_pairs = min(trial.variates[0].shape[1] for trial in trials)
+        held_out = [torch.cat([trial.variates[m][:, :n_pairs] for trial in trials]) for m in (0, 1)]
         correlations = pairwise_correlations(held_out[0], held_out[1])
         rank = common_rank(correlations, len(held_out[0]), most, fixed)
-        errors = torch.cat(
-            [
-                _prediction_errors([side[:, :rank] for side in sides], [targets[m] for m in pair], fold)
-                for sides, fold in judged
-            ]
-        )
+        errors = torch.cat([trial.errors(rank) for trial in trials])
         u, v = (_standardised(x) for x in held_out)
         verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
     return Verdict(verdicts, ridge)
@@ -241,31 +245,49 @@ def agrees_better(challenger: Verdict, incumbent: Verdict) -> bool:
     return _beyond_chance(gains)
 
 
-def _judged_folds(
-    candidates: Sequence[Sequence[Tensor]], present: Tensor, folds: Sequence[Fold], ridge: float
-) -> Iterator[tuple[tuple[Tensor, Tensor], Fold]]:
-    """Canonical variates of two modalities by the directions of each fold's training rows; rows that have both."""
-    both = present.all(1)
-    for fold, features in zip(folds, candidates, strict=True):
-        a, b = centred(features, present, fold.train)
-        (left, cross), (_, right) = joint_covariance([a[fold.train], b[fold.train]], present[fold.train])
+def _moments(features: Sequence[Tensor], targets: Sequence[Tensor], present: Tensor, rows: Tensor) -> Moments:
+    """Sum up some rows of two modalities, targets and features side by side."""
+    there = present[rows]
+    wholes = [
+        torch.where(have[:, None], torch.cat([y[rows], x[rows]], dim=1), 0.0)
+        for x, y, have in zip(features, targets, there.T, strict=True)
+    ]
+    return Moments([whole.shape[1] for whole in wholes]).add(wholes, there)
+
+
+class _Trial:
+    """The canonical directions of a fold's training rows, and its held-out rows that have both modalities.
+
+    Training rows are only known by their moments.
+    """
+
+    def __init__(self, features: Sequence[Tensor], targets: Sequence[Tensor], train: Moments, ridge: float) -> None:
+        self.targets = targets
+        self.train = train
+        chosen = train.select([range(y.shape[1], width) for y, width in zip(targets, train.widths, strict=True)])
+        self.means = chosen.means()
+        (left, cross), (_, right) = chosen.centred().joint()
         canonical = canonical_directions(left, right, cross, ridge)
-        rows = Fold(fold.train[both[fold.train]], fold.held_out[both[fold.held_out]])
-        yield (a @ canonical.left, b @ canonical.right), rows
+        self.directions = canonical.left, canonical.right
+        self.variates = [(x - m) @ d for x, m, d in zip(features, self.means, self.directions, strict=True)]
 
+    def errors(self, rank: int) -> Tensor:
+        """Squared errors of either modality's targets, as predicted from the other one's leading variates."""
+        return (self._one_way(0, 1, rank) + self._one_way(1, 0, rank)) / 2
 
-def _prediction_errors(common: Sequence[Tensor], targets: Sequence[Tensor], fold: Fold) -> Tensor:
-    return (_one_way_errors(common[0], targets[1], fold) + _one_way_errors(common[1], targets[0], fold)) / 2
-
-
-def _one_way_errors(common: Tensor, target: Tensor, fold: Fold) -> Tensor:
-    """Squared errors of a regression on held-out rows; the columns of common are independent on training rows."""
-    apart = target - target[fold.train].mean(0)
-    known = common[fold.train]
-    coefficients = torch.linalg.solve(known.T @ known, known.T @ apart[fold.train])
-    errors = (apart[fold.held_out] - common[fold.held_out] @ coefficients).square().sum(1)
-    share: Tensor = errors / apart[fold.held_out].square().sum(1).mean().clamp(min=torch.finfo(target.dtype).tiny)
-    return share
+    def _one_way(self, source: int, target: int, rank: int) -> Tensor:
+        n, totals, products = self.train.complete()
+        columns, wanted = slice(self.targets[source].shape[1], None), slice(self.targets[target].shape[1])
+        total, mean, direction = totals[source][columns], self.means[source], self.directions[source][:, :rank]
+        mean_target = totals[target][wanted] / max(n, 1)
+        shift = torch.outer(total, mean)
+        spread = products[source][source][columns, columns] - shift - shift.T + n * torch.outer(mean, mean)
+        joint = products[source][target][columns, wanted] - torch.outer(total, mean_target)
+        coefficients = torch.linalg.solve(direction.T @ spread @ direction, direction.T @ joint)
+        apart = self.targets[target] - mean_target
+        errors = (apart - self.variates[source][:, :rank] @ coefficients).square().sum(1)
+        share: Tensor = errors / apart.square().sum(1).mean().clamp(min=torch.finfo(apart.dtype).tiny)
+        return share
 
 
 def _standardised(x: Tensor) -> Tensor:
