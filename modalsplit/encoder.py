@@ -551,7 +551,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
             views = self._views_to_fit(X, y)
             seen = nothing_seen(self.n_features_per_modality_, self._seed())
         else:
-            found = self._views_to_transform(X, y)
+            found = self._views_to_transform(X, y if self.fit_mode_ == "pair" else None)
             views = [view for view in found if view is not None]
             if len(views) < len(found):
                 raise ValueError("partial_fit got one modality. Pass both, with rows of NaN where an item lacks one.")

@@ -23,7 +23,7 @@ def open_store(source: Any, *, names: Sequence[str] | None = None, id_column: st
     ----------
     source : mapping, str, Path, sequence of paths, zarr group, datasets.Dataset or iterable of mappings
         - A mapping of names to matrices, such as ``{"image": "image.npy", "text": "text.npy"}``: see `ArrayStore`. A
-          group of zarr v3 with a matrix a modality is one.
+          group of zarr v3 with a matrix a modality is one; its modalities are in the order of the alphabet.
         - A folder or a pattern (``"features/*.parquet"``) of Parquet files, one file or a list: see `ParquetStore`.
         - A data set of Hugging Face: see `DatasetStore`.
         - Any other iterable, of batches: see `BatchStore`.
@@ -65,7 +65,9 @@ def open_store(source: Any, *, names: Sequence[str] | None = None, id_column: st
     if hasattr(source, "column_names") and hasattr(source, "with_format"):
         return DatasetStore(source, names, id_column)
     if isinstance(source, Mapping) or hasattr(source, "array_keys"):
-        found = dict(source) if isinstance(source, Mapping) else {key: source[key] for key in source.array_keys()}
+        found = (
+            dict(source) if isinstance(source, Mapping) else {key: source[key] for key in sorted(source.array_keys())}
+        )
         ids = found.pop(id_column, None)
         missing = [name for name in names or [] if name not in found]
         if missing:
@@ -75,8 +77,8 @@ def open_store(source: Any, *, names: Sequence[str] | None = None, id_column: st
         return ParquetStore(source, names, id_column)
     if isinstance(source, Iterable):
         if names is not None:
-            kept = {*names, id_column}
-            source = ({name: matrix for name, matrix in batch.items() if name in kept} for batch in source)
+            kept = [*names, id_column]
+            source = ({name: batch[name] for name in kept if name in batch} for batch in source)
         return BatchStore(source, id_column=id_column)
     raise TypeError(
         f"A {type(source).__name__} is no store of features. Give a mapping of names to matrices, Parquet files, a data set, "

@@ -157,7 +157,7 @@ def _opened(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except pa.ArrowException as error:
         raise ValueError(f"{path} is no Parquet file, or it is cut off: {error}. Write or copy it anew.") from error
 

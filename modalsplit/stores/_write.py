@@ -269,7 +269,8 @@ def _write_shard(path: Path, store: FeatureStore, shard: slice, make: Make) -> N
                 table = _table(store.read_ids(rows), make(rows))
                 if writer is None:
                     # Dictionaries and compression cost time, and real numbers have nothing to be compressed.
-                    writer = pq.ParquetWriter(unfinished, table.schema, compression="none", use_dictionary=False)
+                    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+                    writer = pq.ParquetWriter(unfinished, table.schema, write_page_checksum=True, **options)
                 writer.write_table(table, row_group_size=ROWS_A_BLOCK)
         finally:
             if writer is not None:
