@@ -396,6 +396,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         "verbose": ["verbose"],
     }
 
+    fit_mode_: str
     n_features_per_modality_: tuple[int, ...]
     # Where results go is no matter of routing.
     __metadata_request__transform: ClassVar[dict[str, Any]] = {"out": UNUSED}

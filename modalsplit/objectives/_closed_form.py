@@ -34,7 +34,6 @@ from modalsplit.nn import (
 from modalsplit.objectives._fitted import Fitted, Settings
 from modalsplit.objectives._judge import Fold, Pair, Verdict, judge, predicts_better
 from modalsplit.objectives._stored import (
-    ROWS_A_BLOCK,
     AllRows,
     Matrix,
     StoredView,
@@ -43,6 +42,7 @@ from modalsplit.objectives._stored import (
     presence,
     row_blocks,
     rows_at_hand,
+    scores_at_hand,
     stored_anchors,
 )
 
@@ -222,8 +222,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
     settings, have = anchored.settings, anchored.present[:, modality]
     if isinstance(x, StoredView):
         anchors = Anchors(front, stored_anchors(x, front, settings))
-        blocks = zip(row_blocks(x, anchored.at_hand), torch.split(have, ROWS_A_BLOCK), strict=True)
-        scores = torch.cat([anchor_scores(anchors, block, there) for block, there in blocks])
+        scores = scores_at_hand(anchors, x, anchored.at_hand, have)
     else:
         rows = passed(front, x if have.all() else x[have])
         affine = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)

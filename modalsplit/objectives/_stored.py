@@ -227,6 +227,32 @@ def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
     return torch.where(have[:, None], anchors.affine(passed(anchors.front, x).double()), 0.0)
 
 
+def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have: Tensor) -> Tensor:
+    """Map some rows of a stored modality to their anchors, a block at a time.
+
+    Parameters
+    ----------
+    anchors : Anchors
+        The map.
+    view : StoredView
+        The modality.
+    rows : Tensor of int of shape (n_chosen,) or None
+        Which rows; None for all.
+    have : Tensor of bool of shape (n_chosen,)
+        Which of them have the modality.
+
+    Returns
+    -------
+    Tensor of float64 of shape (n_chosen, n_anchors)
+        The anchors; 0 in rows that lack the modality.
+    """
+    scores, start = [], 0
+    for block in row_blocks(view, rows):
+        scores.append(anchor_scores(anchors, block, have[start : start + len(block)]))
+        start += len(block)
+    return torch.cat(scores)
+
+
 def passed(front: nn.Module | None, x: Tensor) -> Tensor:
     """Apply what the columns pass first."""
     if front is None:
