@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modalsplit import plotting
 from modalsplit.diagnosis._evidence import Evidence
 from modalsplit.diagnosis._findings import find
 from modalsplit.diagnosis._measures import Measure, measures_of
 from modalsplit.diagnosis._parts import Gaps
 from modalsplit.diagnosis._words import Finding, counted
+from modalsplit.plotting._diagnosis import DiagnosisDisplay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ class Diagnosis:
         return pd.DataFrame(self.measures, columns=list(Measure._fields))
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the report; see `modalsplit.plotting.plot_diagnosis`.
+        """Draw the report; see `modalsplit.plotting.DiagnosisDisplay`.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Diagnosis:
         ImportError
             If matplotlib is not installed.
         """
-        return plotting.plot_diagnosis(self, axes)
+        return DiagnosisDisplay(self).plot(axes).figure_
 
     def __str__(self) -> str:
         return self.to_text()

@@ -1,19 +1,22 @@
-"""Figures of a diagnosis and of a training history; they need matplotlib."""
+"""DiagnosisDisplay: the main measures of a diagnosis in four panels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-COLOURS = {"common": "#0072b2", "specific": "#d55e00", "primitive": "#737373", "raw": "#bdbdbd"}
+from modalsplit.plotting._axes import COMMON, LIGHT, NEUTRAL, SPECIFIC, draw_line, new_axes
+
+COLOURS = {"common": COMMON, "specific": SPECIFIC, "primitive": NEUTRAL, "raw": LIGHT}
 GAPS = {"common": "L_c", "primitive": "L_p", "specific": "L_s"}
 MOST_PAIRS = 25
+N_PANELS = 4
 
 
-def plot_diagnosis(report: Any, axes: Sequence[Any] | None = None) -> Any:
-    """Draw a diagnosis in four panels.
+class DiagnosisDisplay:
+    """A diagnosis in four panels.
 
     Canonical correlations of the features against chance; what each part predicts and retrieves of the other
     modality; effective ranks; and the gaps L_c, L_p and L_s, of every epoch if training recorded them.
@@ -21,96 +24,87 @@ def plot_diagnosis(report: Any, axes: Sequence[Any] | None = None) -> Any:
     Parameters
     ----------
     report : Diagnosis
-        Of `modalsplit.diagnose`.
-    axes : sequence of 4 matplotlib Axes, optional
-        Where to draw; a new figure if None.
+        Of `modalsplit.diagnose`. ``report.plot()`` is short for ``DiagnosisDisplay(report).plot()``.
 
-    Returns
-    -------
-    matplotlib Figure
-        The figure of the first axes.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    ValueError
-        If `axes` are not four.
+    Attributes
+    ----------
+    axes_ : list of 4 matplotlib Axes
+        After `plot`.
+    figure_ : matplotlib Figure
+        After `plot`.
 
     Examples
     --------
-    >>> from modalsplit.plotting import plot_diagnosis
-    >>> figure = plot_diagnosis(report)  # doctest: +SKIP
-    >>> figure.savefig("diagnosis.png")  # doctest: +SKIP
+    >>> from modalsplit.plotting import DiagnosisDisplay
+    >>> DiagnosisDisplay.from_report(report).figure_.savefig("diagnosis.png")  # doctest: +SKIP
     """
-    panels = _panels(axes, 4)
-    _plot_correlations(panels[0], report)
-    _plot_parts(panels[1], report)
-    _plot_ranks(panels[2], report)
-    if report.history:
-        _plot_gap_history(panels[3], [gaps._asdict() for gaps in report.history])
-    else:
-        _plot_gaps(panels[3], report)
-    return panels[0].figure
 
+    def __init__(self, report: Any) -> None:
+        self.report = report
 
-def plot_history(encoder: Any, axes: Any = None) -> Any:
-    """Draw what training recorded in every epoch.
+    @classmethod
+    def from_report(cls, report: Any, *, axes: Sequence[Any] | None = None) -> Self:
+        """Draw a diagnosis.
 
-    Parameters
-    ----------
-    encoder : DisentangledModalityEncoder
-        Fitted.
-    axes : sequence of 2 matplotlib Axes, optional
-        Where to draw: the gaps on the first, everything else on the second. A new figure if None.
+        Parameters
+        ----------
+        report : Diagnosis
+            Of `modalsplit.diagnose`.
+        axes : sequence of 4 matplotlib Axes, optional
+            Where to draw; a new figure if None.
 
-    Returns
-    -------
-    matplotlib Figure
-        The figure of the first axes.
+        Returns
+        -------
+        DiagnosisDisplay
+            Drawn.
 
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    ValueError
-        If the encoder recorded nothing, or `axes` are not two.
-    """
-    history = list(getattr(encoder, "history_", None) or [])
-    if not history:
-        raise ValueError(
-            f"{type(encoder).__name__} has no history: it is not fitted, or was fitted without training. There is "
-            "nothing to draw."
-        )
-    panels = _panels(axes, 2)
-    gaps = [{part: record.get(f"{part}_gap", np.nan) for part in GAPS} for record in history]
-    _plot_gap_history(panels[0], gaps)
-    others = [name for name in history[-1] if name.removesuffix("_gap") not in GAPS]
-    for name in others:
-        _line(panels[1], [record.get(name, np.nan) for record in history], label=name.replace("_", " "))
-    panels[1].set(title="Other records", xlabel="epoch")
-    if others:
-        panels[1].legend(frameon=False)
-    return panels[0].figure
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `axes` are not four.
+        """
+        return cls(report).plot(axes)
 
+    def plot(self, axes: Sequence[Any] | None = None) -> Self:
+        """Draw the panels.
 
-def _panels(axes: Any, n_panels: int) -> list[Any]:
-    if axes is not None:
-        panels = list(np.ravel(axes))
-        if len(panels) != n_panels:
-            raise ValueError(f"axes holds {len(panels)} Axes, but the figure has {n_panels} panels. Pass {n_panels}.")
-        return panels
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError as error:
-        raise ImportError("Figures need matplotlib. Install it: pip install 'modalsplit[plot]'") from error
-    _, grid = plt.subplots((n_panels + 1) // 2, 2, figsize=(10, 3.6 * ((n_panels + 1) // 2)), layout="constrained")
-    return list(np.ravel(grid))
+        Parameters
+        ----------
+        axes : sequence of 4 matplotlib Axes, optional
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        DiagnosisDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `axes` are not four.
+        """
+        self.axes_ = new_axes(2, 2, (10, 7.2)) if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
+        if len(self.axes_) != N_PANELS:
+            raise ValueError(f"axes holds {len(self.axes_)} Axes, but the figure has {N_PANELS} panels. Pass {N_PANELS}.")
+        self.figure_ = self.axes_[0].figure
+        correlations, parts, ranks, gaps = self.axes_
+        _plot_correlations(correlations, self.report)
+        _plot_parts(parts, self.report)
+        _plot_ranks(ranks, self.report)
+        if self.report.history:
+            _plot_gap_history(gaps, [record._asdict() for record in self.report.history])
+        else:
+            _plot_gaps(gaps, self.report)
+        return self
 
 
 def _plot_correlations(axis: Any, report: Any) -> None:
     for pair, correlations in report.correlations.items():
-        _line(axis, correlations[:MOST_PAIRS], label=pair)
+        draw_line(axis, correlations[:MOST_PAIRS], label=pair)
     axis.axhline(max(report.levels.values()), color="black", linestyle="--", linewidth=1, label="95 % of random orders")
     axis.set(title="What the features share", xlabel="canonical pair", ylabel="held-out correlation", ylim=(-0.2, 1.05))
     axis.legend(frameon=False, fontsize="small")
@@ -155,7 +149,7 @@ def _plot_gap_history(axis: Any, history: Sequence[dict[str, float]]) -> None:
     for part, name in GAPS.items():
         values = [gaps[part] for gaps in history]
         if np.isfinite(values).any():
-            _line(axis, values, color=COLOURS[part], label=name)
+            draw_line(axis, values, color=COLOURS[part], label=name)
     axis.set(title="Gaps during training", xlabel="epoch")
     if axis.lines:
         axis.legend(frameon=False, fontsize="small")
@@ -168,12 +162,6 @@ def _bars(axis: Any, report: Any, metrics: dict[str, str], parts: Sequence[str])
         values = [_largest(report, metric, part) for metric in metrics]
         axis.bar(np.arange(len(metrics)) + 0.4 * (i - 0.5), values, width=0.36, color=COLOURS[part], label=part)
     axis.set_xticks(np.arange(len(metrics)), list(metrics.values()))
-
-
-def _line(axis: Any, values: Any, **style: Any) -> None:
-    style["marker"] = "o" if len(values) < 2 else style.get("marker", ".")
-    axis.plot(np.arange(1, len(values) + 1), values, **style)
-    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _room_for_legend(axis: Any) -> None:
