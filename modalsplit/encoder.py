@@ -521,7 +521,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         """Learn from more items, with ``objective="cca"``: each item is seen once.
 
         The parts are those of `fit` on all items seen so far. Means and covariances are exact; as many items as
-        2²⁵ values, drawn with equal chances, judge how many directions are common.
+        have 2²⁴ values, drawn with equal chances, judge how many directions are common.
 
         Parameters
         ----------

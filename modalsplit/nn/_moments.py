@@ -160,6 +160,29 @@ class Moments:
             selected.groups[pattern] = Group(group.n_rows, group.total[kept], group.products[kept][:, kept])
         return selected
 
+    def of_modalities(self, chosen: Sequence[int]) -> Moments:
+        """Keep some modalities.
+
+        Parameters
+        ----------
+        chosen : sequence of int
+            Which, rising.
+
+        Returns
+        -------
+        Moments
+            Of these; rows that have none of them are left out.
+        """
+        kept = self.select([range(width) if m in chosen else () for m, width in enumerate(self.widths)])
+        found = Moments([self.widths[m] for m in chosen])
+        for pattern, group in kept.groups.items():
+            reduced = tuple(pattern[m] for m in chosen)
+            if any(reduced):
+                one = Moments(found.widths)
+                one.groups[reduced] = group
+                found = found.plus(one)
+        return found
+
     def mapped(self, weights: Sequence[Float[Tensor, "_ _"]], means: Sequence[Float[Tensor, " _"]]) -> Moments:
         """Subtract a mean from each modality's rows and multiply them by a matrix.
 

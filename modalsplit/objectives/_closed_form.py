@@ -69,6 +69,8 @@ class Anchored(NamedTuple):
         All rows.
     at_hand : Tensor of int of shape (n_rows,) or None
         Which of all rows are at hand; None for all.
+    known : Moments or None
+        Of the anchors of all rows, if more were counted than are at hand.
     """
 
     maps: list[Anchors]
@@ -78,6 +80,7 @@ class Anchored(NamedTuple):
     settings: Settings
     views: Sequence[Matrix]
     at_hand: Tensor | None
+    known: Moments | None = None
 
     def leading(self, width: int) -> list[Tensor]:
         """Select the first anchors of each modality."""
@@ -89,14 +92,16 @@ class Anchored(NamedTuple):
         return judge(candidates, self.leading(d), self.present, folds, d, self.settings.common_rank, ridge)
 
     def training_moments(self) -> list[dict[Pair, Moments]]:
-        """Sum up the anchors of the training rows of each fold, by pair of modalities."""
+        """Sum up the anchors of the rows that a fold does not hold out, by pair of modalities."""
         of_folds: list[dict[Pair, Moments]] = [{} for _ in self.folds]
         for pair in combinations(range(len(self.scores)), 2):
             present, scores = self.present[:, list(pair)], [self.scores[m] for m in pair]
             widths = [x.shape[1] for x in scores]
             rows = [fold.held_out for fold in self.folds]
             held_out = [Moments(widths).add([x[chosen] for x in scores], present[chosen]) for chosen in rows]
-            everything = functools.reduce(Moments.plus, held_out)
+            everything = (
+                functools.reduce(Moments.plus, held_out) if self.known is None else self.known.of_modalities(pair)
+            )
             for of_fold, part in zip(of_folds, held_out, strict=True):
                 of_fold[pair] = everything.without(part)
         return of_folds
@@ -114,9 +119,13 @@ class Anchored(NamedTuple):
 
     def moments(self) -> Moments:
         """Sum up the anchors of all rows."""
-        if self.at_hand is None:
-            return Moments([scores.shape[1] for scores in self.scores]).add(self.scores, self.present)
-        return self.all_rows().moments()
+        if self.known is not None:
+            return self.known
+        return Moments([scores.shape[1] for scores in self.scores]).add(self.scores, self.present)
+
+    def counted(self) -> Anchored:
+        """Count the rows that are not at hand, too."""
+        return self if self.at_hand is None else self._replace(known=self.all_rows().moments())
 
     def all_rows(self) -> AllRows:
         """Give access to the anchors of rows that are not at hand."""
@@ -172,7 +181,7 @@ def anchor(views: Sequence[Matrix], settings: Settings) -> Anchored:
     anchored = Anchored([], [], present, folds, settings, views, at_hand)
     for modality, x in enumerate(views):
         anchored = with_anchors(anchored, modality, None, x)
-    return anchored
+    return anchored.counted()
 
 
 def divided_rows(views: Sequence[Matrix], at_hand: Tensor | None, settings: Settings) -> tuple[Tensor, list[Fold]]:
@@ -217,7 +226,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
     Returns
     -------
     Anchored
-        The same with new anchors of this modality.
+        The same with new anchors of this modality; `Anchored.counted` is to be called when all have theirs.
     """
     settings, have = anchored.settings, anchored.present[:, modality]
     if isinstance(x, StoredView):
@@ -231,7 +240,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
     maps, all_scores = list(anchored.maps), list(anchored.scores)
     maps[modality : modality + 1] = [anchors]
     all_scores[modality : modality + 1] = [scores]
-    return anchored._replace(maps=maps, scores=all_scores)
+    return anchored._replace(maps=maps, scores=all_scores, known=None)
 
 
 def best_width(anchored: Anchored) -> tuple[int, Verdict]:
@@ -271,7 +280,6 @@ def split_anchors(
     verdict: Verdict,
     *,
     history: list[dict[str, float]],
-    moments: Moments | None = None,
 ) -> Fitted:
     """Split the anchors themselves: every primitive is one affine map.
 
@@ -285,8 +293,6 @@ def split_anchors(
         Of these.
     history : list of dict of str to float
         Of what was trained before the closed form was preferred.
-    moments : Moments, optional
-        Of all anchors, if the rows at hand are not all.
 
     Returns
     -------
@@ -294,7 +300,7 @@ def split_anchors(
         The encoder.
     """
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
-    support, readouts = split_readouts(moments or anchored.moments(), columns, verdict, anchored.settings.n_components)
+    support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
     return assemble(primitives, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 

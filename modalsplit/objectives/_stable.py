@@ -108,7 +108,7 @@ def fit_stable(views: Sequence[Matrix], settings: Settings) -> Fitted:
                 raise
             settings.on_interrupt()
         if not learning.rounds:
-            return split_anchors(anchored, width, learning.verdict, history=learning.history)
+            return split_anchors(anchored, width, verdict, history=learning.history)
         return learning.split()
 
 
@@ -125,7 +125,7 @@ def _uncensored(
         if censored_columns(rows).double().mean() < 0.5:
             continue
         uncensor = fit_uncensor(rows.double(), settings.n_components, settings.generator)
-        candidate = with_anchors(anchored, modality, uncensor, x)
+        candidate = with_anchors(anchored, modality, uncensor, x).counted()
         candidate_width, candidate_verdict = best_width(candidate)
         if agrees_better(candidate_verdict, verdict):
             anchored, width, verdict = candidate, candidate_width, candidate_verdict
@@ -180,6 +180,9 @@ class _FeatureLearning:
         self.settings = settings
         self.width = width
         self.verdict = verdict
+        if anchored.at_hand is not None:
+            # Features are judged by what rows at hand make of them, so the anchors must be, too.
+            self.verdict = anchored.judged([anchored.leading(width)] * len(anchored.folds), verdict.ridge)
         self.n_features = min(max(FEWEST_FEATURES, settings.n_components // 4), MOST_FEATURES)
         self.inputs = [x.float() for x in anchored.leading(settings.n_components)]
         self.rounds: list[_Modules] = []

@@ -1,8 +1,8 @@
 """Rows that do not fit memory: a matrix that reads what it is asked for, and passes over all of it.
 
 What is exact on all rows: the anchors' covariance and the moments of anchors and features, from which the split is
-computed. What rows at hand do: at most `CELLS_AT_HAND` anchors, of rows drawn evenly, judge candidates and give products
-of anchors. Networks learn from all rows but those that judge.
+computed. What rows at hand do: at most `ROWS_AT_HAND`, drawn evenly, judge candidates and give products of anchors.
+Networks learn from all rows but those that judge.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from modalsplit.objectives._fitted import Progress, Settings
 from modalsplit.stores import FeatureStore
 
 ROWS_A_BLOCK = 4096
-# Anchors that are held in memory: 256 MB, 55,924 rows of two modalities and 150 components.
-CELLS_AT_HAND = 1 << 25
+# Anchors that are held in memory, and rows: 128 MB, 27,962 rows of two modalities and 150 components. Products of anchors
+# take some times as much.
+CELLS_AT_HAND, ROWS_AT_HAND = 1 << 24, 1 << 15
 # Columns up to which a covariance is held: 512 MB. Wider modalities are read five times instead.
 WIDEST_COVARIANCE = 8192
 
@@ -159,7 +160,7 @@ def rows_at_hand(views: Sequence[Matrix], settings: Settings) -> Tensor | None:
     """
     n_rows = len(views[0])
     widths = [min(2 * settings.n_components, view.shape[1]) for view in views]
-    n_chosen = CELLS_AT_HAND // sum(widths)
+    n_chosen = min(ROWS_AT_HAND, CELLS_AT_HAND // sum(widths))
     if not are_stored(views) or n_rows <= n_chosen:
         return None
     generator = settings.generator

@@ -48,7 +48,7 @@ def see(seen: Seen, views: Sequence[Tensor]) -> Seen:
     Returns
     -------
     dict
-        With sums and products of all rows, and of as many rows as 2²⁵ numbers, drawn with equal chances, the values.
+        With sums and products of all rows, and of as many rows as 2²⁴ numbers, drawn with equal chances, the values.
     """
     present = torch.stack([~view.isnan().any(1) for view in views], dim=1)
     rows = [view.double() for view in views]
@@ -118,8 +118,8 @@ def fit_seen(seen: Seen, settings: Settings) -> Fitted:
         )
         maps.append(Anchors(None, affine))
     scores = [anchor_scores(anchors, x, have) for anchors, x, have in zip(maps, views, present.T, strict=True)]
-    anchored = Anchored(maps, scores, present, folds, settings, views, None)
+    known = moments.mapped([anchors.affine.weight for anchors in maps], shifts)
+    anchored = Anchored(maps, scores, present, folds, settings, views, None, known)
     width, verdict = best_width(anchored)
     record = {"translation_error": verdict.translation_error}
-    all_anchors = moments.mapped([anchors.affine.weight for anchors in maps], shifts)
-    return split_anchors(anchored, width, verdict, history=[record], moments=all_anchors)
+    return split_anchors(anchored, width, verdict, history=[record])
