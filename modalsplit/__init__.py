@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modalsplit import baselines, datasets, evaluate, interop, onnx, plotting, testing
+    from modalsplit import baselines, datasets, evaluate, interop, onnx, plotting, stores, testing
     from modalsplit.diagnosis import Diagnosis, Finding, diagnose
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
     from modalsplit.featurize import (
@@ -45,7 +45,7 @@ _HOME = {
     "make_pamd_pipeline": "modalsplit.pipeline",
     "save": "modalsplit.persistence",
 }
-_SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "onnx", "plotting", "testing")
+_SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "onnx", "plotting", "stores", "testing")
 
 __all__ = [
     "AttentiveBPR",
@@ -72,6 +72,7 @@ __all__ = [
     "onnx",
     "plotting",
     "save",
+    "stores",
     "testing",
 ]
 
