@@ -27,7 +27,7 @@ from modalsplit.nn._canonical import (
     with_fixed_signs,
     with_joint_signs,
 )
-from modalsplit.nn._censored import Uncensor, censored_columns, fit_uncensor
+from modalsplit.nn._censored import Uncensor, censored_columns, fit_uncensor, imputed
 from modalsplit.nn._encoder import (
     Affine,
     Anchors,
@@ -119,6 +119,7 @@ __all__ = [
     "fit_products",
     "fit_uncensor",
     "fuse",
+    "imputed",
     "item_attention",
     "joint_covariance",
     "joint_rotations",

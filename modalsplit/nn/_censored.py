@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -10,8 +11,26 @@ from torch import Tensor, nn
 
 # A column is censored if this share of its cells or more, but not nearly all, stand at its lowest value.
 FEWEST_AT_FLOOR, MOST_AT_FLOOR = 0.05, 0.95
-# Rounds of estimation and of imputation; more change the scores of probes by 0.001 or less.
-FIT_ROUNDS, ROUNDS = 30, 20
+# Rounds of estimation and of imputation. Each goes further than to the expected value by a factor, below the 2 that would
+# overshoot for ever: 12 rounds then come as near the fixed point as 20 without.
+FIT_ROUNDS, ROUNDS = 30, 12
+FURTHER = 1.4
+# Rows at a time: what is computed of them should stay in the processor's cache.
+ROWS_A_BLOCK = 256
+# Of log(erfcx(x) / t) in 2 t - 1, with t = 2 / (2 + x), for x >= 0, lowest power first; relative error 1e-7.
+EXPONENT = (
+    -0.671794084,
+    0.67264217,
+    0.0473435276,
+    -0.0468742683,
+    -0.0098772444,
+    0.0087016009,
+    0.00178649683,
+    -0.00204580603,
+    -0.000219426882,
+    0.000332440702,
+    4.65786247e-06,
+)
 # Rows beyond these do not make the model better, only slower.
 MOST_ROWS = 5000
 # Noise has at least this share of the mean variance, or a column that others determine would divide by 0.
@@ -69,18 +88,70 @@ class Uncensor(nn.Module):
         """Impute a batch; cells above their floor stay as they are."""
         at_floor = x <= self.floor
         y = torch.where(at_floor, (self.floor - self.deviation).nan_to_num(), x)
-        for _ in range(ROUNDS):
-            y = torch.where(at_floor, self._expected(y)[0], x)
+        for further in (*[FURTHER] * (ROUNDS - 1), 1.0):
+            y = torch.where(at_floor, torch.lerp(y, self._expected(y)[0], further), x)
         return y
 
     def _expected(self, y: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P"]]:
         """Mean and variance of every cell, were it known to lie below its floor."""
         predicted = self.mean + ((y - self.mean) @ self.directions * self.shrinkage) @ self.directions.T
         distance = ((self.floor - predicted) / self.deviation).nan_to_num(neginf=0.0)
-        # Inverse Mills ratio φ/Φ; erfcx keeps it exact where both vanish.
-        mills = math.sqrt(2 / math.pi) / torch.special.erfcx(-distance / math.sqrt(2))
+        mills = inverse_mills_ratio(distance)
         variance = self.deviation.square() * (1 - distance * mills - mills.square()).clamp(0, 1)
         return predicted - self.deviation * mills, variance
+
+
+def inverse_mills_ratio(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Density of the normal distribution over its cumulative distribution, φ(x) / Φ(x), exact where both vanish.
+
+    Parameters
+    ----------
+    x : Tensor
+        Standardised values.
+
+    Returns
+    -------
+    Tensor of the same shape
+        The ratio, 0 or more, about -x far below 0. float32 is computed by a polynomial that is several times as fast as
+        torch's own function, with a relative error of 1e-6.
+    """
+    scaled = x * -(0.5**0.5)
+    denominator: Tensor = _erfcx(scaled) if x.dtype == torch.float32 else torch.special.erfcx(scaled)
+    return (2 / math.pi) ** 0.5 / denominator
+
+
+def _erfcx(x: Tensor) -> Tensor:
+    """Compute exp(x²) erfc(x), for x >= 0 as t exp(P(2 t - 1)) with t = 2 / (2 + x)."""
+    t = 2 / (x.abs() + 2)
+    centred = 2 * t - 1
+    highest, *others = reversed(EXPONENT)
+    exponent = torch.full_like(t, highest)
+    for coefficient in others:
+        exponent.mul_(centred).add_(coefficient)
+    of_magnitude = exponent.exp_().mul_(t)
+    return torch.where(x < 0, 2 * torch.exp(x.square()) - of_magnitude, of_magnitude)
+
+
+def imputed(model: Uncensor, x: Float[Tensor, "N P"]) -> Float[Tensor, "N P"]:
+    """Impute many rows, in single precision.
+
+    Parameters
+    ----------
+    model : Uncensor
+        What imputes.
+    x : Tensor of shape (n_rows, n_columns)
+        The rows.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_columns)
+        Of the dtype of `x`; cells above their floor are as they were, others have a relative error of about 1e-5.
+    """
+    single = copy.deepcopy(model).float()
+    out = torch.empty_like(x)
+    for block, to in zip(torch.split(x, ROWS_A_BLOCK), torch.split(out, ROWS_A_BLOCK), strict=True):
+        torch.where(block <= model.floor, single(block.float()).to(x.dtype), block, out=to)
+    return out
 
 
 def censored_columns(x: Float[Tensor, "N P"]) -> Bool[Tensor, " P"]:
@@ -127,37 +198,35 @@ def fit_uncensor(x: Float[Tensor, "N P"], n_directions: int, generator: torch.Ge
     cut = censored_columns(x)
     lowest = x.min(0).values
     floor = torch.where(cut, lowest, -torch.inf)
-    at_floor = x <= floor
     basis = torch.randn(n_columns, n_directions, dtype=x.dtype, generator=generator, device=device).to(x.device)
-    y = torch.where(at_floor, lowest - x.std(0) / 2, x)
+    basis = torch.linalg.qr(basis).Q
+    y = torch.where(x <= floor, lowest - x.std(0) / 2, x)
     unsure = torch.zeros_like(floor)
     for _ in range(FIT_ROUNDS):
         mean = y.mean(0)
-        basis = torch.linalg.qr(_covariance_times(y - mean, unsure, basis)).Q
-        model, basis = _low_rank_model(floor, mean, y - mean, unsure, basis)
-        expected, variance = model._expected(y)
-        y = torch.where(at_floor, expected, x)
-        unsure = (variance * at_floor).mean(0)
+        centred = y - mean
+        product = centred.T @ (centred @ basis) / len(x) + unsure[:, None] * basis  # the covariance times the basis
+        total = centred.square().mean(0).sum() + unsure.sum()
+        model = _low_rank_model(floor, mean, basis, product, total)
+        basis = torch.linalg.qr(product).Q
+        unsure = torch.zeros_like(floor)
+        for rows, known in zip(torch.split(y, ROWS_A_BLOCK), torch.split(x, ROWS_A_BLOCK), strict=True):
+            at_floor = known <= floor
+            expected, variance = model._expected(rows)
+            rows.copy_(torch.where(at_floor, torch.lerp(rows, expected, FURTHER), known))
+            unsure += (variance * at_floor).sum(0) / len(x)
     return model
 
 
-def _low_rank_model(
-    floor: Tensor, mean: Tensor, centred: Tensor, unsure: Tensor, basis: Tensor
-) -> tuple[Uncensor, Tensor]:
-    small = basis.T @ _covariance_times(centred, unsure, basis)
+def _low_rank_model(floor: Tensor, mean: Tensor, basis: Tensor, product: Tensor, total: Tensor) -> Uncensor:
+    """Fit signal and noise to a covariance: its product with an orthonormal basis, and its trace."""
+    small = basis.T @ product
     variances, rotation = torch.linalg.eigh((small + small.T) / 2)
     directions = basis @ rotation
-    total = centred.square().mean(0).sum() + unsure.sum()
     n_columns, n_directions = directions.shape
     noise = (total - variances.sum()) / max(n_columns - n_directions, 1)
     noise = noise.clamp(min=LEAST_NOISE * total / n_columns).clamp(min=torch.finfo(total.dtype).tiny)
     signal = (variances - noise).clamp(min=0)
     shrinkage = signal / (signal + noise)
     deviation = (noise + directions.square() @ (noise * shrinkage)).sqrt()
-    return Uncensor(floor, mean, directions, shrinkage, deviation), directions
-
-
-def _covariance_times(centred: Tensor, unsure: Tensor, basis: Tensor) -> Tensor:
-    """Covariance of the imputed features, with what is unsure of them, times a basis."""
-    product: Tensor = centred.T @ (centred @ basis) / len(centred) + unsure[:, None] * basis
-    return product
+    return Uncensor(floor, mean, directions, shrinkage, deviation)

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from modalsplit.nn._censored import Uncensor
+
 # Of the initial weights of a sine unit, in those of a ramp.
 FREQUENCY = 2.0
 
@@ -95,13 +97,13 @@ class Anchors(nn.Module):
 
     Parameters
     ----------
-    front : Module or None
-        What the columns pass first, such as `Uncensor`.
+    front : Uncensor or None
+        What the columns pass first.
     affine : Affine
         From there to the anchors.
     """
 
-    def __init__(self, front: nn.Module | None, affine: Affine) -> None:
+    def __init__(self, front: Uncensor | None, affine: Affine) -> None:
         super().__init__()
         self.front = front
         self.affine = affine

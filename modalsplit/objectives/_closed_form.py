@@ -23,6 +23,7 @@ from modalsplit.nn import (
     Branch,
     Disentangler,
     Moments,
+    Uncensor,
     joint_rotations,
     merged_subspace,
     principal_anchors,
@@ -37,10 +38,9 @@ from modalsplit.objectives._stored import (
     AllRows,
     Matrix,
     StoredView,
-    anchor_scores,
+    affine_scores,
     passed,
     presence,
-    row_blocks,
     rows_at_hand,
     scores_at_hand,
     stored_anchors,
@@ -209,7 +209,7 @@ def divided_rows(views: Sequence[Matrix], at_hand: Tensor | None, settings: Sett
     return present, [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
 
 
-def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: Matrix) -> Anchored:
+def with_anchors(anchored: Anchored, modality: int, front: Uncensor | None, x: Matrix) -> Anchored:
     """Map one modality to its anchors.
 
     Parameters
@@ -218,7 +218,7 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
         What is known of the others.
     modality : int
         Which one.
-    front : Module or None
+    front : Uncensor or None
         What its columns pass first.
     x : matrix of shape (n_all_rows, n_columns)
         The modality; NaN in rows that lack it.
@@ -233,10 +233,10 @@ def with_anchors(anchored: Anchored, modality: int, front: nn.Module | None, x: 
         anchors = Anchors(front, stored_anchors(x, front, settings))
         scores = scores_at_hand(anchors, x, anchored.at_hand, have)
     else:
-        rows = passed(front, x if have.all() else x[have])
+        whole = passed(front, x)
+        rows = whole if have.all() else whole[have]
         affine = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
-        anchors = Anchors(front, affine)
-        scores = anchor_scores(anchors, x, have)
+        anchors, scores = Anchors(front, affine), affine_scores(affine, whole, have)
     maps, all_scores = list(anchored.maps), list(anchored.scores)
     maps[modality : modality + 1] = [anchors]
     all_scores[modality : modality + 1] = [scores]
@@ -302,7 +302,8 @@ def split_anchors(
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
     support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    return assemble(primitives, support, verdict, anchored, primitive=f"{width} anchors", history=history)
+    values = [scores[:, : len(readout)] @ readout for scores, readout in zip(anchored.scores, readouts, strict=True)]
+    return assemble(primitives, values, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
 def split_readouts(
@@ -386,6 +387,7 @@ def common_directions(moments: Moments, ranks: dict[tuple[int, int], int], ridge
 
 def assemble(
     primitives: Sequence[nn.Module],
+    values: Sequence[Tensor],
     support: Tensor,
     verdict: Verdict,
     anchored: Anchored,
@@ -399,12 +401,14 @@ def assemble(
     ----------
     primitives : sequence of Module
         From a modality's columns to its primitive, whose first columns are the common directions.
+    values : sequence of Tensor of shape (n_rows, n_components)
+        The primitives of the rows at hand, which give the residual share.
     support : Tensor of bool of shape (n_modalities, n_components)
         Which modality shows which of these.
     verdict : Verdict
         Of the candidate that won.
     anchored : Anchored
-        Whose rows at hand give the residual share.
+        Whose rows these are.
     primitive : str
         What it is called.
     history : list of dict of str to float
@@ -415,26 +419,17 @@ def assemble(
     Fitted
         The encoder.
     """
-    views = anchored.views
     is_common = support.any(0)
     projection = is_common.double()
     # In the primitive's own coordinates the oblique projection onto the common directions is a diagonal.
     module = Disentangler(
         *(Branch(e, Affine(torch.zeros_like(projection), torch.diag(projection))) for e in primitives)
-    ).to(views[0].device)
-    with torch.no_grad():
-        parts = [
-            [torch.cat(part) for part in zip(*blocks, strict=True)]
-            for blocks in (
-                [module(block.double(), modality) for block in row_blocks(view, anchored.at_hand)]
-                for modality, view in enumerate(views)
-            )
-        ]
+    ).to(values[0].device)
     shares = []
-    for a, b in combinations(range(len(views)), 2):
+    for a, b in combinations(range(len(values)), 2):
         both = anchored.present[:, a] & anchored.present[:, b]
-        wholes = tuple(parts[m][0][both] + parts[m][1][both] for m in (a, b))
-        shares.append(residual_share((wholes[0], wholes[1]), (parts[a][1][both], parts[b][1][both])))
+        first, second = values[a][both], values[b][both]
+        shares.append(residual_share((first, second), (first * (1 - projection), second * (1 - projection))))
     share = float(torch.stack(shares).nanmean())
     return Fitted(
         module,

@@ -118,13 +118,11 @@ def _uncensored(
     """Put rectified modalities back to what they were, one by one, where the modalities then agree better."""
     settings = anchored.settings
     for modality, x in enumerate(views):
-        if isinstance(x, Tensor):
-            rows = x[anchored.present[:, modality]]
-        else:
-            rows = x[x.present.nonzero()[:, 0][_spread(int(x.present.sum()))]]
+        present = anchored.present[:, modality] if isinstance(x, Tensor) else x.present
+        rows = x[present.nonzero()[:, 0][_spread(int(present.sum()))]]
         if censored_columns(rows).double().mean() < 0.5:
             continue
-        uncensor = fit_uncensor(rows.double(), settings.n_components, settings.generator)
+        uncensor = fit_uncensor(rows.float(), settings.n_components, settings.generator).double()
         candidate = with_anchors(anchored, modality, uncensor, x).counted()
         candidate_width, candidate_verdict = best_width(candidate)
         if agrees_better(candidate_verdict, verdict):
@@ -280,16 +278,17 @@ class _FeatureLearning:
         """Split [anchors | features of all rounds]."""
         self._refit_products()
         columns = self._columns()
+        wholes, self.means = self._wholes(self.features)
         if self.all_rows is None:
-            wholes, self.means = self._wholes(self.features)
             moments = Moments([whole.shape[1] for whole in wholes]).add(wholes, self.anchored.present)
         else:
             raw = self.all_rows.moments(self._features_of)
             moments, self.means = raw.centred(), raw.means()
         support, readouts = split_readouts(moments, columns, self.verdict, self.settings.n_components)
         primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
+        values = [whole @ readout for whole, readout in zip(wholes, readouts, strict=True)]
         return assemble(
-            primitives, support, self.verdict, self.anchored, primitive="learned features", history=self.history
+            primitives, values, support, self.verdict, self.anchored, primitive="learned features", history=self.history
         )
 
     @property

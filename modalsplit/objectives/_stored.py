@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from modalsplit.files import fill, whole_file
-from modalsplit.nn import Affine, Anchors, Moments, anchors_of_covariance, sketched_anchors
+from modalsplit.nn import Affine, Anchors, Moments, Uncensor, anchors_of_covariance, imputed, sketched_anchors
 from modalsplit.objectives._fitted import Progress, Settings
 from modalsplit.stores import FeatureStore
 
@@ -225,7 +225,32 @@ def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
     Tensor of float64 of shape (n_rows, n_anchors)
         The anchors.
     """
-    return torch.where(have[:, None], anchors.affine(passed(anchors.front, x).double()), 0.0)
+    return affine_scores(anchors.affine, passed(anchors.front, x), have)
+
+
+def affine_scores(affine: Affine, x: Tensor, have: Tensor) -> Tensor:
+    """Map rows that have passed what comes first; 0 in rows that lack the modality.
+
+    Parameters
+    ----------
+    affine : Affine
+        The map.
+    x : Tensor of shape (n_rows, n_columns)
+        The rows; NaN where it is absent.
+    have : Tensor of bool of shape (n_rows,)
+        Which rows have the modality.
+
+    Returns
+    -------
+    Tensor of float64 of shape (n_rows, n_anchors)
+        The anchors, multiplied out in the precision of the rows.
+    """
+    weight = affine.weight.to(x.dtype)
+    scores = torch.empty(len(x), weight.shape[1], dtype=torch.float64, device=x.device)
+    for block, out, there in zip(*(torch.split(y, ROWS_A_BLOCK) for y in (x, scores, have)), strict=True):
+        # The mean goes first, in double precision: it may be far larger than what varies.
+        out.copy_(torch.where(there[:, None], (block.double() - affine.mean).to(x.dtype) @ weight, 0.0))
+    return scores
 
 
 def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have: Tensor) -> Tensor:
@@ -254,15 +279,12 @@ def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have
     return torch.cat(scores)
 
 
-def passed(front: nn.Module | None, x: Tensor) -> Tensor:
+def passed(front: Uncensor | None, x: Tensor) -> Tensor:
     """Apply what the columns pass first."""
-    if front is None:
-        return x
-    through: Tensor = front(x.double())
-    return through.to(x.dtype)
+    return x if front is None else imputed(front, x)
 
 
-def stored_anchors(view: StoredView, front: nn.Module | None, settings: Settings) -> Affine:
+def stored_anchors(view: StoredView, front: Uncensor | None, settings: Settings) -> Affine:
     """Find the principal anchors of a modality by one pass over its rows, or by seven of a very wide one.
 
     Parameters
@@ -298,7 +320,7 @@ def stored_anchors(view: StoredView, front: nn.Module | None, settings: Settings
     return sketched_anchors(mean, times, n_rows, k, ridge, generator)
 
 
-def _moments(view: StoredView, front: nn.Module | None, settings: Settings) -> tuple[int, Tensor, Tensor | None]:
+def _moments(view: StoredView, front: Uncensor | None, settings: Settings) -> tuple[int, Tensor, Tensor | None]:
     """Count, average and correlate the rows that have the modality; no covariance if it is too wide."""
     name = f"moments-{view.modality}{'' if front is None else '-uncensored'}"
     n_columns, stages = view.shape[1], settings.stages
@@ -331,7 +353,7 @@ def _add_rows(sums: dict[str, Any], rows: Tensor) -> None:
         sums["products"].addmm_(rows.T, rows)
 
 
-def _rows_that_have(view: StoredView, front: nn.Module | None, settings: Settings, start: int = 0) -> Iterator[Tensor]:
+def _rows_that_have(view: StoredView, front: Uncensor | None, settings: Settings, start: int = 0) -> Iterator[Tensor]:
     name = f"reading {view.store.names[view.modality]}"
     with settings.progress(name, len(view), "items") as done:
         done(min(start, len(view)))

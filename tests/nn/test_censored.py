@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import truncnorm
+from scipy.stats import norm, truncnorm
 
-from modalsplit.nn import Uncensor, censored_columns, fit_uncensor
+from modalsplit.nn import Uncensor, censored_columns, fit_uncensor, imputed
+from modalsplit.nn._censored import inverse_mills_ratio
 
 
 def generator():
@@ -71,3 +72,20 @@ def test_many_rows_are_sampled_without_touching_global_random_numbers(monkeypatc
     model = fit_uncensor(cut, 10, generator())
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.isfinite(model(cut)).all()
+
+
+def test_the_inverse_mills_ratio_is_exact_in_both_precisions_where_the_tails_vanish():
+    x = torch.linspace(-60, 8, 2001, dtype=torch.float64)
+    expected = torch.tensor(np.exp(norm.logpdf(x) - norm.logcdf(x)))
+    torch.testing.assert_close(inverse_mills_ratio(x), expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(inverse_mills_ratio(x.float()).double(), expected, rtol=1e-5, atol=0)
+
+
+def test_rows_are_imputed_in_blocks_as_the_module_imputes_them(monkeypatch):
+    monkeypatch.setattr("modalsplit.nn._censored.ROWS_A_BLOCK", 7)
+    _, cut = rectified(n=300)
+    cut[5] = torch.nan
+    model = fit_uncensor(cut[10:], 10, generator())
+    found = imputed(model, cut)
+    torch.testing.assert_close(found, model(cut), rtol=1e-3, atol=1e-3, equal_nan=True)
+    assert torch.equal(found[cut > 0], cut[cut > 0])
