@@ -66,18 +66,19 @@ def test_products_are_exported(tmp_path, dtype):
     assert_alike(computed(encoder, views, tmp_path / "encoder.onnx"), np.hstack(encoder.transform(*views)))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [
-        pytest.param(np.float32, {"Uncensor"}, marks=pytest.mark.slow),
-        (np.float64, {"FeatureNetwork", "Uncensor"}),
-    ],
-)
-def test_learned_features_and_rectified_columns_are_exported(tmp_path, dtype, expected):
+def test_learned_features_are_exported(tmp_path):
+    views = made("sine", 600, np.float64)
+    encoder = DisentangledModalityEncoder(6, max_epochs=30, random_state=0).fit(*views)
+    assert "FeatureNetwork" in {type(module).__name__ for module in encoder.module_.modules()}
+    assert_alike(computed(encoder, views, tmp_path / "encoder.onnx"), np.hstack(encoder.transform(*views)))
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
+def test_rectified_columns_are_exported(tmp_path, dtype):
     image, text = made("raw", 1000, dtype)
     text = text + dtype(0.01) * np.random.RandomState(0).randn(*text.shape).astype(dtype)  # only one is rectified
     encoder = DisentangledModalityEncoder(6, max_epochs=30, random_state=0).fit(image, text)
-    assert expected <= {type(module).__name__ for module in encoder.module_.modules()}
+    assert "Uncensor" in {type(module).__name__ for module in encoder.module_.modules()}
     ours = computed(encoder, [image, text], tmp_path / "encoder.onnx")
     assert_alike(ours, np.hstack(encoder.transform(image, text)))
 
