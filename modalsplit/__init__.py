@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modalsplit.persistence import load, save
     from modalsplit.pipeline import make_pamd_pipeline
     from modalsplit.recommend import AttentiveBPR, Recommender
+    from modalsplit.reporting import report
 
 _HOME = {
     "AttentiveBPR": "modalsplit.recommend",
@@ -43,6 +44,7 @@ _HOME = {
     "diagnose": "modalsplit.diagnosis",
     "load": "modalsplit.persistence",
     "make_pamd_pipeline": "modalsplit.pipeline",
+    "report": "modalsplit.reporting",
     "save": "modalsplit.persistence",
 }
 _SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "onnx", "plotting", "stores", "testing")
@@ -71,6 +73,7 @@ __all__ = [
     "make_pamd_pipeline",
     "onnx",
     "plotting",
+    "report",
     "save",
     "stores",
     "testing",

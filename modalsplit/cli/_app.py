@@ -12,6 +12,7 @@ from modalsplit.cli._errors import wants_traceback
 from modalsplit.cli._featurize import featurize
 from modalsplit.cli._fit import fit
 from modalsplit.cli._recommend import recommend
+from modalsplit.cli._report import report
 from modalsplit.cli._transform import transform
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (doctor, featurize, fit, transform, recommend):
+for command in (doctor, featurize, fit, transform, recommend, report):
     app.command(no_args_is_help=command is not doctor)(command)
 
 
@@ -47,5 +48,6 @@ def modalsplit(
     modalsplit fit features.parquet --interactions taken.csv -o model.safetensors
     modalsplit transform model.safetensors features.parquet -o embeddings.parquet
     modalsplit recommend model.safetensors --user ann -k 5
+    modalsplit report model.safetensors items.csv features.parquet -o catalogue.html
     """
     wants_traceback.set(traceback)

@@ -9,12 +9,11 @@ import typer
 
 from modalsplit.cli._errors import reported, say
 from modalsplit.cli._options import Id, Quiet
+from modalsplit.cli._pictures import IMAGE, with_paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-IMAGE = "image"
 SHOWN_FAILURES = 5
 
 
@@ -63,11 +62,11 @@ def featurize(
     frame = read_items(items, id_column)
     if featurizers is not None:
         transformer = load(featurizers)
-        frame = _with_paths(frame, _picture_columns(transformer), image_folder, items.parent)
+        frame = with_paths(frame, _picture_columns(transformer), image_folder, items.parent)
         features = transformer.transform(frame)
     else:
         pictures = image or ([IMAGE] if image_folder is not None else [])
-        frame = _with_paths(frame, pictures, image_folder, items.parent)
+        frame = with_paths(frame, pictures, image_folder, items.parent)
         made = {
             **{name: _text_featurizer(text_model, text_columns, cache, quiet) for name in text or []},
             **{name: _image_featurizer(image_model, image_weights, cache, quiet) for name in pictures},
@@ -122,27 +121,6 @@ def _picture_columns(transformer: Any) -> list[str]:
     if not isinstance(transformer, ColumnTransformer):
         raise ValueError(f"--featurizers holds a {type(transformer).__name__}, not what --save-featurizers wrote.")
     return [column for _, one, column in transformer.transformers_ if getattr(one, "_noun", "") == "picture"]
-
-
-def _with_paths(frame: pd.DataFrame, columns: list[str], folder: Path | None, beside: Path) -> pd.DataFrame:
-    """Complete the paths of pictures: from a folder, or from where the table is."""
-    import pandas as pd
-
-    start = beside if folder is None else folder
-    if folder is not None and not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    frame = frame.copy()
-    for name in columns:
-        if name in frame.columns:
-            paths = [None if pd.isna(path) else str(start / str(path)) for path in frame[name]]
-        elif folder is not None and columns == [IMAGE]:
-            files = {file.stem: str(file) for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES}
-            paths = [files.get(item) for item in frame.index]
-            say(f"{sum(path is not None for path in paths)} of {len(paths)} items have a picture in {folder}.")
-        else:
-            continue  # the message about missing columns comes later
-        frame[name] = pd.Series(paths, index=frame.index, dtype=object)
-    return frame
 
 
 def _summarise(transformer: Any, features: pd.DataFrame, output: Path) -> None:

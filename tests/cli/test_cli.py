@@ -1,6 +1,7 @@
 """Files in, files out; one clear message for what the user can mend; nothing half-written."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -366,3 +367,49 @@ def test_help_loads_nothing_heavy():
 
 def test_version_is_shown(run):
     assert run("--version").output.strip() == f"modalsplit {modalsplit.__version__}"
+
+
+# The page to browse the catalogue -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def catalogue(fitted, features):
+    ids = features["item_id"]
+    items = pd.DataFrame({"item_id": ids, "title": [f"Item {item}" for item in ids], "photo": [f"{i}.png" for i in ids]})
+    items.sample(frac=1, random_state=0).to_csv("items.csv", index=False)  # another order than the features
+    Path("photos").mkdir()
+    for item in ids[:5]:
+        Image.new("RGB", (30, 30), "red").save(f"photos/{item}.png")
+    return fitted
+
+
+def shown(path):
+    text = Path(path).read_text(encoding="utf-8")
+    return json.loads(text.partition('id="content">')[2].partition("</script>")[0])
+
+
+def test_report_shows_items_lists_and_pictures(catalogue):
+    line = "report model.safetensors items.csv features.parquet --users 3 -k 4 -o page.html"
+    result = catalogue(f"{line} --image photo --image-folder photos")
+    assert f"{N_ITEMS} of {N_ITEMS} items" in result.stderr
+    content = shown("page.html")
+    assert [item["id"] for item in content["items"]] == [f"i{k:02d}" for k in range(N_ITEMS)]
+    assert [item["picture"] is not None for item in content["items"]] == [True] * 5 + [False] * (N_ITEMS - 5)
+    recommender = modalsplit.load("model.safetensors")[-1]
+    for user in content["users"]:
+        listed = [content["items"][entry["item"]]["id"] for entry in user["list"]]
+        assert listed == recommender.recommend(user["id"], 4).ids.tolist()
+    assert "is there already" in catalogue(line, 1).output
+    catalogue(f"{line} --image-folder photos --overwrite")
+    assert shown("page.html")["items"] == content["items"]
+
+
+def test_report_says_what_is_wrong(catalogue, features):
+    line = "report model.safetensors items.csv features.parquet"
+    assert "must end in .html" in catalogue(f"{line} -o page.pdf", 1).output
+    assert "no column 'name'" in catalogue(f"{line} --title name -o page.html", 1).output
+    assert "There is no folder nowhere" in catalogue(f"{line} --image-folder nowhere -o page.html", 1).output
+    pd.read_csv("items.csv").iloc[:70].to_csv("fewer.csv", index=False)
+    line = "report model.safetensors fewer.csv features.parquet -o page.html"
+    assert "lacks 10 of the 80 items" in catalogue(line, 1).output
+    assert not Path("page.html").exists()

@@ -21,7 +21,7 @@ def test_commands_on_the_page_run(monkeypatch):
     np.save("image.npy", data.X_img)
     np.save("text.npy", data.X_txt)
     commands = "".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).splitlines()
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command in commands:
         program, *arguments = command.split()
         assert program == "modalsplit"
