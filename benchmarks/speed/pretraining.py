@@ -44,7 +44,9 @@ def whole_fits(image: np.ndarray, text: np.ndarray) -> Iterator[Figure]:
         lambda: timed(lambda: [PCA(D, svd_solver="randomized", random_state=0).fit(x) for x in (image, text)]),
         lambda: timed(lambda: DisentangledModalityEncoder(D, objective="cca", random_state=0).fit(image, text)),
     )
-    yield Figure("anchors and canonical directions, beside randomised PCA of both modalities", anchors, pca, at_most=1.5)
+    yield Figure(
+        "anchors and canonical directions, beside randomised PCA of both modalities", anchors, pca, at_most=1.5
+    )
     one = timed(lambda: epochs(torch.from_numpy(image), torch.from_numpy(text), D, 1))
     stable = timed(lambda: DisentangledModalityEncoder(D, random_state=0).fit(image, text))
     what = f"fit of stable, beside {RELEASED_EPOCHS} epochs of the released code (one was timed)"
