@@ -53,6 +53,8 @@ def report(
     from modalsplit.reporting import report as write
 
     check_output(output, (".html", ".htm"))
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} is there already. Name another file, or add --overwrite.")
     X = read_features(features, id_column)
     frame = _shown(read_items(items, id_column), X, items)
     frame = with_paths(frame, [image or IMAGE], image_folder, items.parent)

@@ -399,7 +399,7 @@ def test_report_shows_items_lists_and_pictures(catalogue):
     for user in content["users"]:
         listed = [content["items"][entry["item"]]["id"] for entry in user["list"]]
         assert listed == recommender.recommend(user["id"], 4).ids.tolist()
-    assert "is there already" in catalogue(line, 1).output
+    assert "add --overwrite" in catalogue(line, 1).output
     catalogue(f"{line} --image-folder photos --overwrite")
     assert shown("page.html")["items"] == content["items"]
 
