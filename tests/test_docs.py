@@ -63,5 +63,11 @@ def test_pages_in_the_navigation_exist():
     assert [page for page in named if not (DOCS / page).exists()] == []
 
 
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_version_heads_the_changelog():
     assert f"## {modalsplit.__version__}" in (DOCS / "changelog.md").read_text()
