@@ -48,7 +48,10 @@ def write_archive(
     everything = {**arrays, STRUCTURE: np.frombuffer(text.encode(), dtype=np.uint8)}
     about = {"format": form, "version": version, "modalsplit": PACKAGE}
     with whole_file(path) as unfinished:
-        save_file(everything, unfinished, metadata={**about, "sha256": digest(about, everything)})
+        try:
+            save_file(everything, unfinished, metadata={**about, "sha256": digest(about, everything)})
+        except SafetensorError as error:  # as of a full disk
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_archive(path: Path, form: str, version: str, writer: str) -> tuple[Json, dict[str, NDArray[Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import FileIO
 from typing import Any
 
@@ -27,8 +26,9 @@ def fill(out: NDArray[Any], file: FileIO, at: int) -> None:
         If the file ends before the array is full.
     """
     left = memoryview(out.reshape(-1).view("u1").data)
+    file.seek(at)
     while left:
-        n = os.preadv(file.fileno(), [left], at)
-        if n == 0:
+        n = file.readinto(left)
+        if not n:
             raise OSError(f"{file.name!r} ended early: it was cut off while it was read.")
-        left, at = left[n:], at + n
+        left = left[n:]

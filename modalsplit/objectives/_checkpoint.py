@@ -81,7 +81,7 @@ class Checkpoint(Stages):
                     about["seed"] = int(time.time_ns() % (1 << 31))
                 with whole_file(folder / ABOUT) as unfinished:
                     unfinished.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            for left in folder.glob(".*.safetensors"):  # of a process that was killed while it wrote
+            for left in folder.glob(".*.*"):  # of a process that was killed while it wrote
                 left.unlink()
             yield cls(folder, about["seed"])
 
