@@ -15,7 +15,10 @@
     return element;
   }
 
+  const hasPictures = content.items.some((item) => item.picture);
+
   function picture(item) {
+    if (!hasPictures) return null; // a catalogue of texts needs no frames
     if (!item.picture) return make("span", { class: "picture nothing", "aria-hidden": "true" }, "no picture");
     return make("img", { class: "picture", src: item.picture, alt: "" }); // the title stands beside it
   }
