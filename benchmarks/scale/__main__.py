@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -165,7 +166,8 @@ def write(n_rows: int, gigabytes: float, baseline: float, rows: list[dict[str, o
         "`.npy` files. Every step runs in a process of its own, on one thread of one machine; fits have a checkpoint, 64 "
         "components and one epoch a round. `loop` is an affine map split in two, NumPy over the same files mapped into "
         "memory: its peak counts their pages. Peak memory is that of the process; the "
-        f"interpreter with torch and modalsplit alone takes {baseline:.0f} MB.\n\n"
+        f"interpreter with torch and modalsplit alone takes {baseline:.0f} MB. Load average at the "
+        f"end: {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores; where it is above 1, CPU seconds tell more than seconds.\n\n"
         + "\n".join(lines)
         + "\n\nMade by `python -m benchmarks.scale`.\n"
     )
