@@ -5,6 +5,8 @@
 rows as they belong, once with the texts in another order.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -20,7 +22,8 @@ encoder = DisentangledModalityEncoder(25, objective="cca", random_state=0).fit(d
 # specific parts do not.
 
 sound = diagnose(encoder, data.X_img[new], data.X_txt[new], n_permutations=100, random_state=0)
-print(sound.findings or "nothing to report")
+for finding in sound.findings:
+    print(textwrap.fill(f"{finding.severity}: {finding.sentence}", 100))
 sound.plot()
 plt.show()
 
@@ -30,6 +33,6 @@ plt.show()
 order = np.random.default_rng(0).permutation(300)
 broken = diagnose(encoder, data.X_img[new], data.X_txt[new][order], n_permutations=100, random_state=0)
 for finding in broken.findings[:2]:
-    print(f"{finding.severity} {finding.code}: {finding[2]}\n")
+    print(textwrap.fill(f"{finding.severity}: {finding.sentence}", 100))
 broken.plot()
 plt.show()

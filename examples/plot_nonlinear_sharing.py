@@ -5,6 +5,7 @@ The text shows the squares of what the picture shows. The two are then not corre
 nothing shared. The default objective also looks at products of directions, and at features that small networks learn.
 """
 
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -24,7 +25,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     linear = DisentangledModalityEncoder(20, objective="cca", random_state=0)
     linear.fit(data.X_img[fitted], data.X_txt[fitted])
-print(caught[-1].message)
+print(textwrap.fill(str(caught[-1].message), 100))
 
 encoder = DisentangledModalityEncoder(20, max_epochs=20, random_state=0)
 encoder.fit(data.X_img[fitted], data.X_txt[fitted])

@@ -5,6 +5,8 @@ Eq. 10 of the paper is minimised, and it goes down for ever: maps that translate
 as low as one likes, while nothing is learned. [Why](../../diverges.md).
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ encoder = DisentangledModalityEncoder(12, objective="paper_literal", max_epochs=
 try:
     encoder.fit(data.X_img, data.X_txt)
 except ConvergenceError as error:
-    print(error)
+    print(textwrap.fill(str(error), 100))
 
 # %%
 # On the left the loss falls without end as λ grows, and the bounded reading of Eq. 10 stays above zero. On the right, the

@@ -1,4 +1,6 @@
-// The theme wraps wide tables so that they scroll; the keyboard must be able to scroll them too.
+// The theme lets wide tables and code scroll; the keyboard must be able to scroll all of them.
 document$.subscribe(() =>
-  document.querySelectorAll(".md-typeset__scrollwrap").forEach((box) => box.setAttribute("tabindex", "0"))
+  document
+    .querySelectorAll(".md-typeset__scrollwrap, .mkd-glr-script-out-disp code")
+    .forEach((box) => box.setAttribute("tabindex", "0"))
 );
