@@ -1,5 +1,6 @@
 """Attention over the parts of an item, and the scores that follow from it."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import torch
@@ -105,9 +106,22 @@ def score(users: Float[Tensor, "B D"], items: Items, attention: Attention) -> Fl
     """
     if attention != "user":
         return users @ fuse(items, item_attention(items, attention)).T + items.bias
-    inner = torch.einsum("bd,nmd->bnm", users, items.parts)
-    weights = attend(inner, items.present.expand_as(inner))
-    return users @ items.embedding.T + (weights * inner).sum(-1) + items.bias
+    own = torch.addmm(items.bias, users, items.embedding.T)
+    if not items.parts.shape[1]:
+        return own
+    # Part by part: a softmax over a last dimension as short as the parts would take longer than the products.
+    inner = [users @ part.T for part in items.parts.unbind(1)]
+    agreement = inner
+    if not items.present.all():
+        lowest = torch.finfo(users.dtype).min
+        agreement = [each.masked_fill(~there, lowest) for each, there in zip(inner, items.present.unbind(1), strict=True)]
+    highest = functools.reduce(torch.maximum, agreement).detach()
+    weights = [(each - highest).exp() for each in agreement]
+    total = weights[0] * inner[0]
+    for weight, each in zip(weights[1:], inner[1:], strict=True):
+        total = torch.addcmul(total, weight, each)
+    # An item without parts has weights that are equal, and inner products that are 0.
+    return own + total / functools.reduce(torch.add, weights)
 
 
 def score_pairs(users: Float[Tensor, "N D"], items: Items, attention: Attention) -> Float[Tensor, " N"]:
@@ -184,3 +198,41 @@ def move_common(
         moved = (columns[common] + columns[specific]) @ matrix.T
         columns[common], columns[specific] = columns[common] + moved, columns[specific] - moved
     return torch.stack(columns, dim=1)
+
+
+def with_parts_fused(items: Items, attention: Attention) -> Items:
+    """Replace embeddings by fused vectors where these do not depend on the user.
+
+    Parameters
+    ----------
+    items : Items
+        N items.
+    attention : {"item", "user", "mean"}
+        With ``"user"`` items are returned as they are.
+
+    Returns
+    -------
+    Items
+        They have no parts any more, and the same scores.
+    """
+    if attention == "user":
+        return items
+    return without_parts(fuse(items, item_attention(items, attention)), items.bias)
+
+
+def without_parts(vectors: Float[Tensor, "N D"], bias: Float[Tensor, " N"]) -> Items:
+    """Make items of which the parts are in the vectors already.
+
+    Parameters
+    ----------
+    vectors : Tensor of shape (N, D)
+        Fused items.
+    bias : Tensor of shape (N,)
+        Their biases.
+
+    Returns
+    -------
+    Items
+        They have no parts.
+    """
+    return Items(vectors, vectors[:, None][:, :0], torch.zeros_like(vectors[:, :0], dtype=torch.bool), bias)

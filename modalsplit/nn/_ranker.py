@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import embedding as read
 
-from modalsplit.nn._attention import Items, move_common
+from modalsplit.nn._attention import Attention, Items, move_common, with_parts_fused, without_parts
+from modalsplit.nn._fused import attend_and_fuse
 
 
 class AttentiveRanker(nn.Module):
@@ -63,7 +64,7 @@ class AttentiveRanker(nn.Module):
         self.embedding = nn.Parameter(embedding)
         self.users = nn.Parameter(users)
         self.bias = None if bias is None else nn.Parameter(bias[:, None])
-        identity = torch.eye(width, embedding.shape[1], device=parts.device).repeat(n_parts, 1, 1)
+        identity = torch.eye(width, embedding.shape[1], device=parts.device, dtype=parts.dtype).repeat(n_parts, 1, 1)
         self.maps = nn.Parameter(identity) if projection and n_parts else None
         is_lent = history and self.maps is not None
         self.history_maps = nn.Parameter(identity.clone()) if is_lent else None
@@ -83,10 +84,33 @@ class AttentiveRanker(nn.Module):
             Of the N items.
         """
         embedding = read(rows, self.embedding, sparse=True)
-        bias = embedding.new_zeros(len(rows))
-        if self.bias is not None:
-            bias = read(rows, self.bias, sparse=True)[:, 0]
-        return Items(embedding, self.projected(self.parts[rows]), self.present[rows], bias)
+        return Items(embedding, self.projected(self.parts[rows]), self.present[rows], self._bias(rows))
+
+    def fused(self, rows: Int[Tensor, " N"], attention: Attention) -> Items:
+        """Read items with their parts fused, where these do not depend on the user.
+
+        Parameters
+        ----------
+        rows : Tensor of int of shape (N,)
+            Distinct items.
+        attention : {"item", "user", "mean"}
+            With ``"user"`` items are returned as `items` does.
+
+        Returns
+        -------
+        Items
+            Of the N items, as of `with_parts_fused`.
+        """
+        if attention != "item" or self.maps is not None or not self.parts.shape[1]:
+            return with_parts_fused(self.items(rows), attention)
+        embedding = read(rows, self.embedding, sparse=True)
+        vectors = attend_and_fuse(embedding, self.parts, self.present, rows, self.scale, self.delta, self.pairs)
+        return without_parts(vectors, self._bias(rows))
+
+    def _bias(self, rows: Tensor) -> Tensor:
+        if self.bias is None:
+            return self.embedding.new_zeros(len(rows))
+        return read(rows, self.bias, sparse=True)[:, 0]
 
     def scaled(self, parts: Float[Tensor, "N M P"]) -> Float[Tensor, "N M P"]:
         """Bring parts to the size of the embeddings.

@@ -39,8 +39,8 @@ def bpr_loss(
     ----------
     Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI 2009.
     """
-    worse = softplus(negative[row] - positive[:, None])
-    return _mean_where(worse, is_negative[row]).mean()
+    worse = softplus(negative.index_select(0, row) - positive[:, None])
+    return _mean_where(worse, is_negative.index_select(0, row)).mean()
 
 
 def logistic_loss(

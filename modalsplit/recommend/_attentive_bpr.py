@@ -16,13 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
 from modalsplit.nn import Attention, Items, pair_attention, score
-from modalsplit.recommend._base import BLOCK_BYTES, Floats, Recommender
-from modalsplit.recommend._batches import Sampling, with_parts_fused
+from modalsplit.nn._attention import with_parts_fused
+from modalsplit.recommend._base import Floats, Recommender
+from modalsplit.recommend._batches import Sampling
 from modalsplit.recommend._cold import Expectation, stand_in
 from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._parts import find_parts, read_parts
+
+SCORED_USERS, SCORED_ITEMS = 128, 1024  # at a time, so that what is made on the way stays in the cache
 
 
 class AttentiveBPR(CallbackSupportMixin, Recommender):
@@ -426,12 +429,18 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     def _scores(self, users: Floats, items: Items | None) -> Floats:
         """Score items, or the catalogue, for users given by vector: (n_users, n_items)."""
         if items is None and self.attention != "user":
-            return np.asarray(users @ self.item_vectors_.T + self.item_bias_)
+            scores = np.asarray(users @ self.item_vectors_.T)
+            if self.item_bias:
+                scores += self.item_bias_
+            return scores
         items = as_items(self._learned(), self.part_maps_) if items is None else items
         items = with_parts_fused(items, self.attention)
         scores = np.empty((len(users), len(items.bias)), dtype=np.float32)
-        for block in gen_batches(len(users), max(1, BLOCK_BYTES // (32 * len(items.bias)))):
-            scores[block] = score(torch.as_tensor(users[block]), items, self.attention).numpy()
+        vectors = torch.as_tensor(users)
+        for columns in gen_batches(len(items.bias), SCORED_ITEMS):
+            some = Items(*(field[columns] for field in items))
+            for block in gen_batches(len(users), SCORED_USERS):
+                scores[block, columns] = score(vectors[block], some, self.attention).numpy()
         return scores
 
     def _rows_or_cold(self, X: Any, item_ids: ArrayLike | None) -> NDArray[np.intp]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -24,6 +25,8 @@ from modalsplit.recommend._inputs import (
 
 Floats = NDArray[np.floating[Any]]
 BLOCK_BYTES = 2**26
+RANKED_BYTES = 2**24  # small enough that the allocator keeps the memory from block to block
+GROUP = 64  # columns
 
 
 class Ranking(NamedTuple):
@@ -82,7 +85,10 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _score_users(self, users: NDArray[np.intp]) -> Floats:
-        """Score the fitted catalogue for users given by position: (n_users, n_items), higher is better."""
+        """Score the fitted catalogue for users given by position: (n_users, n_items), higher is better.
+
+        The array is the caller's to change, unless it is a view or cannot be written to.
+        """
 
     def _score_rows(self, X: Floats, rows: NDArray[np.intp]) -> Floats:
         """Score rows of X, given the position each has in the catalogue, or -1: (n_rows, n_users).
@@ -291,8 +297,10 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
 
     def _ranked(self, k: int, exclude_seen: bool, taken: sparse.csr_array, score: Any) -> Ranking:
         ids, best = [], []
-        for block in gen_batches(taken.shape[0], max(1, BLOCK_BYTES // (8 * self.n_items_))):
-            scores = np.array(score(block))
+        for block in gen_batches(taken.shape[0], max(1, RANKED_BYTES // (8 * self.n_items_))):
+            scores = score(block)
+            if exclude_seen and not (scores.flags.owndata and scores.flags.writeable):
+                scores = np.array(scores)
             if exclude_seen:
                 scores[taken[block].nonzero()] = -np.inf
             top = _top(scores, k)
@@ -376,6 +384,18 @@ def _ids_or_positions(ids: NDArray[Any] | None, n: int, what: str) -> NDArray[An
 
 def _top(scores: Floats, k: int) -> NDArray[np.intp]:
     """Find the k highest of each row, in order; ties by position."""
-    part = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1)
+    values = torch.from_numpy(np.ascontiguousarray(scores))
+    n_columns = values.shape[1]
+    n_whole = n_columns // GROUP * GROUP
+    if 2 * k * GROUP > n_columns:
+        top = values.topk(k, dim=1).indices
+    else:
+        # The k highest are in the k groups with the highest maxima: that leaves few columns to select from.
+        groups = values[:, :n_whole].view(len(values), -1, GROUP).amax(2).topk(k, dim=1).indices
+        within, rest = torch.arange(GROUP), torch.arange(n_whole, n_columns).expand(len(values), -1)
+        columns = torch.cat([(groups[:, :, None] * GROUP + within).flatten(1), rest], dim=1)
+        top = columns.gather(1, values.gather(1, columns).topk(k, dim=1).indices)
+    top = top.sort(dim=1).values
+    order = values.gather(1, top).argsort(dim=1, descending=True, stable=True)
+    found: NDArray[np.intp] = top.gather(1, order).numpy()
+    return found

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import embedding as read
 from torch.nn.functional import embedding_bag
 
-from modalsplit.nn import LOSSES, Attention, AttentiveRanker, Items, fuse, item_attention, score, score_pairs
+from modalsplit.nn import LOSSES, Attention, AttentiveRanker, Items, score, score_pairs
+from modalsplit.nn._fused import score_lists
 from modalsplit.recommend._negatives import TakenItems
 
 Sampling = Literal["users", "interactions"]
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
     """Positives of some users, and items to compare them with."""
 
     users: Tensor  # (B,), distinct
-    row: Tensor  # (P,), each positive's place in `users`
+    row: Tensor  # (P,), each positive's place in `users`, ascending
     item: Tensor  # (P,), the positives
     negative: Tensor  # (N,), shared by all, or (P, N), each positive's own
 
@@ -60,11 +61,12 @@ class Batches:
         Batch
             With fresh negatives.
         """
-        chosen = self.samples[samples]
         if self.sampling == "users":
+            chosen = self.samples[samples]
             return Batch(chosen, *self.taken.of(chosen), self._shared())
+        chosen = self.samples[samples].sort().values  # and with them, their users
         owner, item = self.taken.users[chosen], self.taken.items[chosen]
-        users, row = torch.unique(owner, return_inverse=True)
+        users, row = torch.unique_consecutive(owner, return_inverse=True)
         return Batch(users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator))
 
     def _shared(self) -> Tensor:
@@ -112,26 +114,39 @@ class BatchLoss:
         every, users = self._users(batch)
         # Each distinct item is read and fused once, however often it occurs in the batch.
         mentioned = torch.cat([batch.item, batch.negative.flatten()])
-        distinct, place = torch.unique(mentioned, return_inverse=True)
-        items = with_parts_fused(self.ranker.items(distinct), self.attention)
+        distinct, place = find_distinct(mentioned, self.batches.taken.n_items)
+        items = self.ranker.fused(distinct, self.attention)
         n = len(batch.item)
-        positive = score_pairs(users, select(items, place[:n]), self.attention)
         if batch.negative.ndim == 1:
+            owners = every.index_select(0, batch.row) if users is None else users
+            positive = score_pairs(owners, select(items, place[:n]), self.attention)
             negative = score(every, select(items, place[n:]), self.attention)
             counts = self.batches.taken.not_taken(batch.users, batch.negative)
             row = batch.row
         else:
-            each = users.repeat_interleave(batch.negative.shape[1], dim=0)
-            negative = score_pairs(each, select(items, place[n:]), self.attention).view(batch.negative.shape)
-            counts, row = torch.ones_like(negative, dtype=torch.bool), torch.arange(n, device=users.device)
+            lists = torch.cat([place[:n, None], place[n:].view(batch.negative.shape)], dim=1)
+            scores = self._score_lists(every, users, items, batch.row, lists)
+            positive, negative = scores[:, 0], scores[:, 1:]
+            counts, row = torch.ones_like(negative, dtype=torch.bool), torch.arange(n, device=every.device)
+        loss = self.loss(positive, negative, counts, row)
+        if not self.l2:
+            return loss
         size = every.square().sum() / len(every) + items.embedding.square().sum() / len(distinct)
-        return self.loss(positive, negative, counts, row) + self.l2 * size
+        return loss + self.l2 * size
 
-    def _users(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Compute the vectors of the batch's users (B, D), and of each positive's user (P, D)."""
+    def _score_lists(self, every: Tensor, users: Tensor | None, items: Items, row: Tensor, lists: Tensor) -> Tensor:
+        """Score a positive and its negatives for its user: (P, 1 + N)."""
+        if users is None and self.attention != "user":
+            scores = score_lists(every, items.embedding, row, lists)
+            return scores + items.bias.index_select(0, lists.flatten()).view(lists.shape)
+        users = every.index_select(0, row) if users is None else users
+        columns = [score_pairs(users, select(items, place), self.attention) for place in lists.unbind(1)]
+        return torch.stack(columns, dim=1)
+
+    def _users(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Compute the vectors of the batch's users (B, D), and, where they differ, of each positive's user (P, D)."""
         if not self.ranker.history:
-            every = read(batch.users, self.ranker.users, sparse=True)
-            return every, every[batch.row]
+            return read(batch.users, self.ranker.users, sparse=True), None
         counts = self.batches.taken.counts[batch.users]
         rows, taken = torch.unique(self.batches.taken.of(batch.users)[1], return_inverse=True)
         lent = self.ranker.lent(rows)
@@ -140,6 +155,31 @@ class BatchLoss:
         every = embedding_bag(taken, lent, counts.cumsum(0) - counts, mode="sum") * weight
         own = lent[torch.searchsorted(rows, batch.item)] * weight[batch.row]
         return every, every[batch.row] - own
+
+
+def find_distinct(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """List the distinct values, as `torch.unique` does, but without sorting where there are many.
+
+    Parameters
+    ----------
+    values : Tensor of int64 of shape (n_values,)
+        From 0 to ``n - 1``.
+    n : int
+        How many values are possible.
+
+    Returns
+    -------
+    distinct : Tensor of int64 of shape (n_distinct,)
+        Ascending.
+    place : Tensor of int64 of shape (n_values,)
+        Position of each value in `distinct`.
+    """
+    if len(values) * 10 < n:
+        distinct, place = torch.unique(values, return_inverse=True)
+        return distinct, place
+    is_there = torch.zeros(n, dtype=torch.bool, device=values.device)
+    is_there[values] = True
+    return is_there.nonzero()[:, 0], is_there.cumsum(0)[values] - 1
 
 
 def select(items: Items, rows: Tensor) -> Items:
@@ -157,25 +197,4 @@ def select(items: Items, rows: Tensor) -> Items:
     Items
         n items.
     """
-    return Items(*(field[rows] for field in items))
-
-
-def with_parts_fused(items: Items, attention: Attention) -> Items:
-    """Replace embeddings by fused vectors where these do not depend on the user.
-
-    Parameters
-    ----------
-    items : Items
-        N items.
-    attention : {"item", "user", "mean"}
-        With ``"user"`` items are returned as they are.
-
-    Returns
-    -------
-    Items
-        They have no parts any more, and the same scores.
-    """
-    if attention == "user":
-        return items
-    fused = fuse(items, item_attention(items, attention))
-    return Items(fused, items.parts[:, :0], items.present[:, :0], items.bias)
+    return Items(*(field.index_select(0, rows) for field in items))

@@ -15,10 +15,12 @@ from tqdm import tqdm
 
 from modalsplit.evaluate import ndcg_at_k
 from modalsplit.nn import Attention, AttentiveRanker, Items, move_common, score
-from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss, with_parts_fused
+from modalsplit.nn._attention import with_parts_fused
+from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss
 from modalsplit.recommend._cold import expect, stand_in
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
+from modalsplit.recommend._row_adam import RowAdam
 from modalsplit.training import minimise
 
 if TYPE_CHECKING:
@@ -215,7 +217,7 @@ class Fitting:
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         ranker, rate = self.ranker, self.params.learning_rate
-        optimizers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(ranker.tables(), lr=rate)]
+        optimizers: list[torch.optim.Optimizer] = [RowAdam(ranker.tables(), lr=rate)]
         dense = [
             {"params": tensors, "lr": lr}
             for tensors, lr in (
