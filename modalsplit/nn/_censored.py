@@ -116,8 +116,8 @@ def inverse_mills_ratio(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         torch's own function, with a relative error of 1e-6.
     """
     scaled = x * -(0.5**0.5)
-    denominator: Tensor = _erfcx(scaled) if x.dtype == torch.float32 else torch.special.erfcx(scaled)
-    return (2 / math.pi) ** 0.5 / denominator
+    ratio: Tensor = (2 / math.pi) ** 0.5 / (_erfcx(scaled) if x.dtype == torch.float32 else torch.special.erfcx(scaled))
+    return ratio
 
 
 def _erfcx(x: Tensor) -> Tensor:
