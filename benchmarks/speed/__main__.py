@@ -30,12 +30,14 @@ def main() -> int:
     before = last_ratios(stored(), but=at)
     print(HEAD)
     figures = []
-    for name in given.modules or MODULES:
-        for figure in importlib.import_module(f"benchmarks.speed.{name}").measure():
-            figures.append(figure)
-            print(row(figure, before.get(figure.what)), flush=True)
-    if not given.dry:
-        print(f"\nStored in {store(figures, at)}")
+    try:
+        for name in given.modules or MODULES:
+            for figure in importlib.import_module(f"benchmarks.speed.{name}").measure():
+                figures.append(figure)
+                print(row(figure, before.get(figure.what)), flush=True)
+    finally:  # figures that are there are kept, whatever ended the run
+        if figures and not given.dry:
+            print(f"\nStored in {store(figures, at)}")
     worse = regressions(figures, before)
     for what in worse:
         print(f"More than a fifth slower than before: {what}", file=sys.stderr)
