@@ -11,6 +11,9 @@ OLDEST_PINS := scikit-learn==1.6.1 scipy==1.14.1
 # Old releases beside a new NumPy and a new pytest warn; nothing of ours.
 OLDEST_WARNINGS := -W "ignore:A NumPy version" -W "ignore:Passing a non-Collection iterable"
 
+# Tests take one thread each; a process of them needs 2 GB.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+
 .PHONY: help setup demo test test-oldest test-all lint docs bench paper clean
 
 help: ## list the targets
@@ -38,13 +41,13 @@ lint: $(STAMP) ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 test: lint test-oldest ## lint, then all tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-oldest: $(OLDEST)/.installed ## the scikit-learn contract on the oldest supported release
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_contract.py $(OLDEST_WARNINGS) -m "not slow"
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_contract.py $(OLDEST_WARNINGS) -m "not slow" $(PARALLEL)
 
 test-all: lint test-oldest ## also the tests that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 bench: $(STAMP) ## the benchmarks: planted factors at full size, real data, then speed
 	$(PIP) --constraint constraints.txt --editable '.[rivals]'
