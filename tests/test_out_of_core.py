@@ -373,8 +373,12 @@ def test_interrupt_ends_with_a_usable_encoder(curved, monkeypatch):
         return real(self, *arguments)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
-    with pytest.warns(UserWarning, match="fit was interrupted. The encoder holds what was learned so far"):
-        fitted = encoder(max_epochs=50).fit(store_of(curved))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of pytest-xdist ignore it
+    try:
+        with pytest.warns(UserWarning, match="fit was interrupted. The encoder holds what was learned so far"):
+            fitted = encoder(max_epochs=50).fit(store_of(curved))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert steps == 40
     assert np.isfinite(fitted.transform(store_of(curved))).all()
     assert fitted.residual_share_ < 0.1
