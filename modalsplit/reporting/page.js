@@ -164,9 +164,10 @@
     h1.focus({ preventScroll: true }); // tells a screen reader that the view is another
   }
 
-  addEventListener("hashchange", () => {
-    if (location.hash === "#main") main.focus();
-    else show(false);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the part after # names a view here, and its change would be told too late for a quick Tab
+    main.focus();
   });
+  addEventListener("hashchange", () => show(false));
   show(true);
 })();

@@ -145,6 +145,7 @@ def test_the_keyboard_is_enough(tab):
     press("Tab")
     assert focused("id") == "search"
     tab.keyboard.type("number 71")
+    tab.get_by_role("status").filter(has_text="1 item found").wait_for()
     press("Tab")
     assert focused() == "Wine number 71"
     style = tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
