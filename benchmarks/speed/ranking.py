@@ -130,7 +130,7 @@ def vbpr_epoch(taken: sparse.csr_array) -> float:
 
     users, items = taken.nonzero()
     triples = list(zip(users.tolist(), items.tolist(), [1.0] * len(users), strict=True))
-    image = cornac.data.ImageModality(features=features(taken.shape[1], VBPR_FEATURES), ids=range(taken.shape[1]))
+    image = cornac.data.ImageModality(features=features(taken.shape[1], VBPR_FEATURES), ids=list(range(taken.shape[1])))
     known = cornac.data.Dataset.from_uir(triples, seed=0)
     image.build(id_map=known.iid_map)
     known.add_modalities(item_image=image)
