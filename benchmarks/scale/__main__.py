@@ -1,6 +1,6 @@
 """Fit, transform and export a store that is larger than the memory allowed.
 
-    python -m benchmarks.scale --gigabytes 20 --folder /tmp/scale
+    python -m benchmarks.scale --gigabytes 20 --folder store
 
 makes a synthetic store of .npy files, runs each step in a process of its own, deletes the store, and writes
 docs/results/scale.md.
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def run(step: str, *arguments: object) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=20.0)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/modalsplit-scale"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "modalsplit-scale")
     parser.add_argument("--objectives", nargs="+", default=["cca", "stable"])
     parser.add_argument("--step", nargs="+")
     options = parser.parse_args()

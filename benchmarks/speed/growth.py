@@ -22,7 +22,9 @@ def measure() -> Iterator[Figure]:
     for what in sizes[0]:
         values = [size[what] for size in sizes]
         slope = float(np.polyfit(np.log(TIMES), np.log(values), 1)[0])
-        yield Figure(f"log-log slope of {what}, {TIMES[0]} to {TIMES[-1]} x the paper's size", [slope], [1.0], SLOPE, "")
+        yield Figure(
+            f"log-log slope of {what}, {TIMES[0]} to {TIMES[-1]} x the paper's size", [slope], [1.0], SLOPE, ""
+        )
 
 
 def run_alone(times: float) -> str:

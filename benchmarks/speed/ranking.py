@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ BATCHES = (1024, 8192, 32_768, 65_536)
 TUNED_BATCH = 32_768
 VBPR_FEATURES, VBPR_BATCH = 256, 4096
 SIZES = (39_387, 23_033, 278_677)  # users, items, interactions
-SHARED = Path(os.environ.get("MODALSPLIT_DATA", "/work/shared/data")) / "amazon-clothing-5core"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "amazon-clothing-5core"
 
 
 def measure() -> Iterator[Figure]:

@@ -69,7 +69,12 @@ class Checkpoint(Stages):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with sole_user(folder):
-            about: dict[str, Any] = {"version": VERSION, "configuration": dict(configuration), "data": dict(data), "seed": seed}
+            about: dict[str, Any] = {
+                "version": VERSION,
+                "configuration": dict(configuration),
+                "data": dict(data),
+                "seed": seed,
+            }
             about = json.loads(json.dumps(about))  # tuples become lists, as in the file
             if (folder / ABOUT).exists():
                 earlier = _read_about(folder / ABOUT)

@@ -147,9 +147,7 @@ def _official_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     first, second = zip(pair.common, pair.primitive, pair.specific, strict=True)
     # c, p and s of the released code, for either direction.
     cosines = translated_cosines(pair.target[0], second, to_first), translated_cosines(pair.target[1], first, to_second)
-    ranking = [
-        cosine_ranking_loss(c, p, s, settings.temperature, settings.batch_sum_negative) for c, p, s in cosines
-    ]
+    ranking = [cosine_ranking_loss(c, p, s, settings.temperature, settings.batch_sum_negative) for c, p, s in cosines]
     gaps = (cosine_gap(*each) for each in zip(*cosines, strict=True))
     return terms | {"ranking": ranking[0] + ranking[1]} | _named_gaps(*gaps)
 

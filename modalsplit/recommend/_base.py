@@ -383,7 +383,7 @@ def _ids_or_positions(ids: NDArray[Any] | None, n: int, what: str) -> NDArray[An
 
 
 def _top(scores: Floats, k: int) -> NDArray[np.intp]:
-    """Find the k highest of each row, in order; ties by position."""
+    """Find the k highest of each row, in order; ties by position, NaN last."""
     values = torch.from_numpy(np.ascontiguousarray(scores))
     n_columns = values.shape[1]
     n_whole = n_columns // GROUP * GROUP
@@ -396,6 +396,9 @@ def _top(scores: Floats, k: int) -> NDArray[np.intp]:
         columns = torch.cat([(groups[:, :, None] * GROUP + within).flatten(1), rest], dim=1)
         top = columns.gather(1, values.gather(1, columns).topk(k, dim=1).indices)
     top = top.sort(dim=1).values
-    order = values.gather(1, top).argsort(dim=1, descending=True, stable=True)
+    highest = values.gather(1, top)
+    if highest.isnan().any():  # torch takes NaN for the highest of all, so one anywhere in a row is found here
+        return _top(np.where(np.isnan(scores), -np.inf, scores), k)
+    order = highest.argsort(dim=1, descending=True, stable=True)
     found: NDArray[np.intp] = top.gather(1, order).numpy()
     return found

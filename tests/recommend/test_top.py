@@ -37,3 +37,11 @@ def test_a_user_attends_only_to_parts_that_are_there():
     scores = score(users, items, "user")
     for u in range(3):
         torch.testing.assert_close(scores[u], score_pairs(users[u].expand(6, -1), items, "user"))
+
+
+@pytest.mark.parametrize("n_columns", [5, 30 * GROUP + 7])
+def test_scores_that_are_nan_come_last(n_columns):
+    scores = np.arange(2.0 * n_columns).reshape(2, -1)
+    scores[0, -1] = np.nan
+    assert _top(scores, 2).tolist() == [[n_columns - 2, n_columns - 3], [n_columns - 1, n_columns - 2]]
+    assert np.isnan(scores[0, -1])
