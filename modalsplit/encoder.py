@@ -692,6 +692,25 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     def _transform_store(self, store: FeatureStore, y: Any, out: str | PathLike[str] | None) -> Any:
         if y is not None:
             raise ValueError("X is a store, which holds all modalities: leave y out.")
+        parts = self._parts_of(store)
+
+        def stacked(rows: slice) -> NDArray[Any]:
+            return np.hstack(list(parts(rows).values()))
+
+        with self._progress("transform", len(store), "items") as done:
+            if out is None:
+                whole = np.empty((len(store), len(self._names(self.output))), dtype=store.dtype)
+                for rows in store.blocks():
+                    whole[rows] = stacked(rows)
+                    done(rows.stop - rows.start)
+                index = pd.DataFrame(index=store.read_ids(slice(0, len(store))))
+                return wrap_output(self, whole, self._names(self.output), index)
+            if str(out).endswith(".npy"):
+                return write_matrix(out, store, stacked, self._origin_of_parts(store), on_rows=done)
+            return write_shards(out, store, parts, self._origin_of_parts(store), on_rows=done)
+
+    def _parts_of(self, store: FeatureStore) -> Callable[[slice], dict[str, NDArray[Any]]]:
+        """Give a function that splits some rows of a store: a matrix a part and modality, by name."""
         order = self._order_of(store)
         kept = _PARTS if self.output == "all" else (self.output,)
 
@@ -706,21 +725,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
                 for name, matrix in zip(self.modality_names_, found[part], strict=True)
             }
 
-        def stacked(rows: slice) -> NDArray[Any]:
-            return np.hstack(list(parts(rows).values()))
+        return parts
 
-        with self._progress("transform", len(store), "items") as done:
-            if out is None:
-                whole = np.empty((len(store), len(self._names(self.output))), dtype=store.dtype)
-                for rows in store.blocks():
-                    whole[rows] = stacked(rows)
-                    done(rows.stop - rows.start)
-                index = pd.DataFrame(index=store.read_ids(slice(0, len(store))))
-                return wrap_output(self, whole, self._names(self.output), index)
-            origin = {"encoder": self._fingerprint(), "store": store.fingerprint(), "output": self.output}
-            if str(out).endswith(".npy"):
-                return write_matrix(out, store, stacked, origin, on_rows=done)
-            return write_shards(out, store, parts, origin, on_rows=done)
+    def _origin_of_parts(self, store: FeatureStore) -> dict[str, Any]:
+        """Say what the parts of a store's items depend on."""
+        return {"encoder": self._fingerprint(), "store": store.fingerprint(), "output": self.output}
 
     def _order_of(self, store: FeatureStore) -> list[int]:
         """Find the modalities of `fit` in a store."""

@@ -6,6 +6,7 @@ from modalsplit.stores._batches import BatchStore
 from modalsplit.stores._datasets import DatasetStore
 from modalsplit.stores._open import open_store
 from modalsplit.stores._parquet import ParquetStore
+from modalsplit.stores._table import ParquetTable
 from modalsplit.stores._write import write_store
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "DatasetStore",
     "FeatureStore",
     "ParquetStore",
+    "ParquetTable",
     "open_store",
     "write_store",
 ]

@@ -124,8 +124,12 @@ class NpyFile:
         expected, found = self._offset + shape[0] * self._row_bytes, path.stat().st_size
         if found < expected:
             raise ValueError(f"{path} is cut off: it has {found} of {expected} bytes. Write or copy it anew.")
+        self._path = path.absolute()
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
+
+    def __reduce__(self) -> tuple[type[NpyFile], tuple[Path]]:
+        return NpyFile, (self._path,)
 
     def __getitem__(self, rows: Rows) -> NDArray[Any]:
         """Read some rows."""

@@ -20,49 +20,20 @@ ROWS_COMPARED = 1024
 IDS_AT_A_TIME = 1 << 22
 
 
-class FeatureStore(ABC):
-    """Abstract: the features of items, one matrix a modality, read a few rows at a time.
-
-    A subclass sets the attributes and writes `read`, and `read_ids` if items have other ids than their row. Reading rows
-    in rising order must be fast; memory must not grow with the number of rows.
+class IdentifiedRows(ABC):
+    """Abstract: rows that are read from somewhere, each an item with an id.
 
     Attributes
     ----------
-    names : tuple of str
-        The modalities.
-    widths : tuple of int
-        Columns of each.
     n_rows : int
         Number of items.
-    dtype : numpy.dtype
-        float32 or float64, of what `read` returns.
     """
 
-    names: tuple[str, ...]
-    widths: tuple[int, ...]
     n_rows: int
-    dtype: np.dtype[Any]
 
     def __len__(self) -> int:
         """Count the items."""
         return self.n_rows
-
-    @abstractmethod
-    def read(self, rows: Rows, modality: int) -> NDArray[Any]:
-        """Read some rows of one modality.
-
-        Parameters
-        ----------
-        rows : slice or ndarray of int64 of shape (n_chosen,)
-            A slice of step 1, or row numbers in any order.
-        modality : int
-            Which one.
-
-        Returns
-        -------
-        ndarray of shape (n_chosen, n_columns)
-            NaN in rows that lack the modality.
-        """
 
     def read_ids(self, rows: slice) -> NDArray[Any]:
         """Read the ids of some items; here they are their rows.
@@ -95,20 +66,15 @@ class FeatureStore(ABC):
         for start in range(0, self.n_rows, size):
             yield slice(start, min(start + size, self.n_rows))
 
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Tell this store's contents from others': by names, widths, rows, and the values of 1,024 rows.
+        """Tell these contents from others'.
 
         Returns
         -------
         str
-            A SHA-256. Where the files are does not matter.
+            A SHA-256.
         """
-        about = [self.names, self.widths, self.n_rows, self.dtype.str]
-        digest = hashlib.sha256(json.dumps(about).encode())
-        rows = np.unique(np.linspace(0, self.n_rows - 1, ROWS_COMPARED).astype(np.int64))
-        for modality in range(len(self.names)):
-            digest.update(np.ascontiguousarray(self.read(rows, modality)).data)
-        return digest.hexdigest()
 
     def check_ids(self) -> None:
         """Check that no two items have the same id.
@@ -118,7 +84,7 @@ class FeatureStore(ABC):
         ValueError
             If two have.
         """
-        if type(self).read_ids is FeatureStore.read_ids:
+        if type(self).read_ids is IdentifiedRows.read_ids:
             return
         # A share of the ids at a time, so that memory does not grow with their number.
         n_shares = -(-self.n_rows // IDS_AT_A_TIME)
@@ -157,6 +123,63 @@ class FeatureStore(ABC):
             Here "row 7".
         """
         return f"row {row}"
+
+
+class FeatureStore(IdentifiedRows):
+    """Abstract: the features of items, one matrix a modality, read a few rows at a time.
+
+    A subclass sets the attributes and writes `read`, and `read_ids` if items have other ids than their row. Reading rows
+    in rising order must be fast; memory must not grow with the number of rows. If it can be pickled, `modalsplit.distributed`
+    can send it to workers.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The modalities.
+    widths : tuple of int
+        Columns of each.
+    n_rows : int
+        Number of items.
+    dtype : numpy.dtype
+        float32 or float64, of what `read` returns.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    n_rows: int
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def read(self, rows: Rows, modality: int) -> NDArray[Any]:
+        """Read some rows of one modality.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int64 of shape (n_chosen,)
+            A slice of step 1, or row numbers in any order.
+        modality : int
+            Which one.
+
+        Returns
+        -------
+        ndarray of shape (n_chosen, n_columns)
+            NaN in rows that lack the modality.
+        """
+
+    def fingerprint(self) -> str:
+        """Tell this store's contents from others': by names, widths, rows, and the values of 1,024 rows.
+
+        Returns
+        -------
+        str
+            A SHA-256. Where the files are does not matter.
+        """
+        about = [self.names, self.widths, self.n_rows, self.dtype.str]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        rows = np.unique(np.linspace(0, self.n_rows - 1, ROWS_COMPARED).astype(np.int64))
+        for modality in range(len(self.names)):
+            digest.update(np.ascontiguousarray(self.read(rows, modality)).data)
+        return digest.hexdigest()
 
 
 def checked_names(names: Sequence[str]) -> tuple[str, ...]:

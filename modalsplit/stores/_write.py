@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from modalsplit.files import sole_user, whole_file
-from modalsplit.stores._base import ROWS_A_BLOCK, FeatureStore
+from modalsplit.stores._base import ROWS_A_BLOCK, FeatureStore, IdentifiedRows
 from modalsplit.stores._parquet import ParquetStore
 
 MANIFEST = "_manifest.json"
@@ -105,27 +105,90 @@ def write_shards(
     Raises
     ------
     ValueError
+        If the folder holds anything else, such as results of items with other ids.
+    RuntimeError
+        If another run is writing there.
+    OSError
+        If the disk is full.
+    """
+    with claimed(folder, store.n_rows, origin, rows_a_shard) as (shards, n_done):
+        on_rows(n_done)
+        for shard in shards:
+            write_shard(shard, store, make)
+            on_rows(shard.n_rows)
+    parts = read_shards(Path(folder))
+    check_same_ids(parts, store)
+    return parts
+
+
+class Shard(NamedTuple):
+    """Rows that go to one file.
+
+    Attributes
+    ----------
+    rows : slice
+        Which.
+    path : Path
+        The file.
+    """
+
+    rows: slice
+    path: Path
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows."""
+        return int(self.rows.stop - self.rows.start)
+
+
+@contextmanager
+def claimed(
+    folder: str | PathLike[str], n_rows: int, origin: Mapping[str, Any], rows_a_shard: int
+) -> Iterator[tuple[list[Shard], int]]:
+    """Hold a folder for results of one origin.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where they go; made if it is not there.
+    n_rows : int
+        Of all shards.
+    origin : mapping of str to JSON value
+        What the result depends on.
+    rows_a_shard : int
+        Rows a file.
+
+    Yields
+    ------
+    shards : list of Shard
+        That are still to be written.
+    n_done : int
+        Rows of the others.
+
+    Raises
+    ------
+    ValueError
         If the folder holds anything else.
     RuntimeError
         If another run is writing there.
     OSError
         If the disk is full.
     """
-    folder = Path(folder)
-    about = {"version": VERSION, "n_rows": store.n_rows, "rows_a_shard": rows_a_shard, "origin": dict(origin)}
+    folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with sole_user(folder), _told_when_full(folder):
-        _claim(folder, about)
-        for shard in store.blocks(rows_a_shard):
-            path = folder / _shard_name(shard.start // rows_a_shard)
-            if not (path.exists() and _n_rows(path) == shard.stop - shard.start):
-                _write_shard(path, store, shard, make)
-            on_rows(shard.stop - shard.start)
-    return read_shards(folder)
+        _claim(folder, {"version": VERSION, "n_rows": n_rows, "rows_a_shard": rows_a_shard, "origin": dict(origin)})
+        starts = range(0, n_rows, rows_a_shard)
+        shards = [
+            Shard(slice(start, min(start + rows_a_shard, n_rows)), folder / f"part-{number:06d}.parquet")
+            for number, start in enumerate(starts)
+        ]
+        missing = [shard for shard in shards if _n_rows(shard.path) != shard.n_rows]
+        yield missing, n_rows - sum(shard.n_rows for shard in missing)
 
 
 def read_shards(folder: Path, **options: Any) -> ParquetStore:
-    """Open a folder of Parquet files, and check that none is missing.
+    """Open a folder of Parquet files with vectors, and check that none is missing.
 
     Parameters
     ----------
@@ -146,18 +209,57 @@ def read_shards(folder: Path, **options: Any) -> ParquetStore:
     FileNotFoundError
         If it holds no Parquet files.
     """
+    store = ParquetStore(shards_in(folder), **options)
+    check_complete(folder, store)
+    return store
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """List the Parquet files of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    list of Path
+        By name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it holds none.
+    """
     paths = sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no Parquet files.")
-    store = ParquetStore(paths, **options)
+    return paths
+
+
+def check_complete(folder: Path, rows: IdentifiedRows) -> None:
+    """Check that a folder holds all rows that it was begun for.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    rows : IdentifiedRows
+        All that it holds.
+
+    Raises
+    ------
+    ValueError
+        If some are missing.
+    """
     if (folder / MANIFEST).exists():
         expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["n_rows"]
-        if store.n_rows != expected:
+        if rows.n_rows != expected:
             raise ValueError(
-                f"{folder} holds {store.n_rows} of {expected} items: a shard is missing, or the run that writes it did not "
+                f"{folder} holds {rows.n_rows} of {expected} items: a shard is missing, or the run that writes it did not "
                 "end. Run it again; it goes on where it ended."
             )
-    return store
 
 
 def write_matrix(
@@ -260,36 +362,77 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
         left.unlink()
 
 
-def _write_shard(path: Path, store: FeatureStore, shard: slice, make: Make) -> None:
-    with whole_file(path) as unfinished:
+def write_shard(
+    shard: Shard, rows_of: IdentifiedRows, make: Make, *, id_column: str = "item_id", rows_a_block: int = ROWS_A_BLOCK
+) -> None:
+    """Write a shard, which is then there whole or not at all.
+
+    Parameters
+    ----------
+    shard : Shard
+        What to write, and where.
+    rows_of : IdentifiedRows
+        Whose ids the rows have.
+    make : callable
+        Takes a slice of rows, returns a matrix a column.
+    id_column : str, default="item_id"
+        What to call the ids.
+    rows_a_block : int, default=4096
+        Rows that are made at a time; a row group each.
+    """
+    with whole_file(shard.path) as unfinished:
         writer = None
         try:
-            for start in range(shard.start, shard.stop, ROWS_A_BLOCK):
-                rows = slice(start, min(start + ROWS_A_BLOCK, shard.stop))
-                table = _table(store.read_ids(rows), make(rows))
+            for start in range(shard.rows.start, shard.rows.stop, rows_a_block):
+                rows = slice(start, min(start + rows_a_block, shard.rows.stop))
+                table = _table(id_column, rows_of.read_ids(rows), make(rows))
                 if writer is None:
                     # Dictionaries and compression cost time, and real numbers have nothing to be compressed.
                     options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
                     writer = pq.ParquetWriter(unfinished, table.schema, write_page_checksum=True, **options)
-                writer.write_table(table, row_group_size=ROWS_A_BLOCK)
+                writer.write_table(table, row_group_size=rows_a_block)
         finally:
             if writer is not None:
                 writer.close()
 
 
-def _table(ids: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> Any:
-    arrays = {"item_id": pa.array(ids)}
+def check_same_ids(written: IdentifiedRows, rows: IdentifiedRows) -> None:
+    """Check that what was written has the ids of what it was made of, in the same order.
+
+    Parameters
+    ----------
+    written, rows : IdentifiedRows
+        Of as many rows.
+
+    Raises
+    ------
+    ValueError
+        If an id differs.
+    """
+    for block in rows.blocks(1 << 16):
+        found, expected = written.read_ids(block), rows.read_ids(block)
+        different = np.flatnonzero(found != expected)
+        if len(different):
+            row = block.start + int(different[0])
+            raise ValueError(
+                f"{written.place_of(row)} is of {found[different[0]]!r}, but row {row} is {expected[different[0]]!r} now: the "
+                "folder was written when items had other ids. Name another folder, or delete that one."
+            )
+
+
+def _table(id_column: str, ids: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> Any:
+    arrays = {id_column: pa.array(ids)}
     for name, matrix in columns.items():
-        arrays[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(matrix))
+        matrix = np.ascontiguousarray(matrix)
+        if matrix.dtype.kind == "f":
+            arrays[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(matrix)
+        else:
+            arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     return pa.table(arrays)
 
 
-def _shard_name(number: int) -> str:
-    return f"part-{number:06d}.parquet"
-
-
 def _n_rows(path: Path) -> int:
-    """Count the rows of a shard; -1 if it is damaged, so that it is written anew."""
+    """Count the rows of a shard; -1 if it is not there or damaged, so that it is written anew."""
     try:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError):

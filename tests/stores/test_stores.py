@@ -1,9 +1,11 @@
 """Stores: every back end reads the same rows, and what is wrong with files is said."""
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from modalsplit.files import sole_user
-from modalsplit.stores import ArrayStore, BatchStore, FeatureStore, ParquetStore, open_store, write_store
+from modalsplit.stores import ArrayStore, BatchStore, FeatureStore, ParquetStore, ParquetTable, open_store, write_store
 
 N = 1000
 IDS = [f"item {i}" for i in range(N)]
@@ -276,6 +278,60 @@ def test_folder_of_something_else_is_refused(shards, views, tmp_path):
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(ValueError, match=r"holds files that are not from here, such as 'thesis.txt'"):
         write_store(ArrayStore(views), tmp_path / "mine")
+
+
+def test_shards_of_items_that_had_other_ids_are_refused(shards, views):
+    renamed = [*IDS[:400], "new", *IDS[401:]]
+    with pytest.raises(
+        ValueError, match=r"row 100 of .*part-000001.parquet is of 'item 400', but row 400 is 'new' now"
+    ):
+        write_store(ArrayStore(views, renamed), shards[0].parent, rows_a_shard=300)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_stores_can_be_sent_to_another_process_in_another_folder(source, views, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = source(views, Path())
+    store.read(slice(0, 1), 0)
+    sent = pickle.dumps(store)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    received = pickle.loads(sent)
+    assert received.fingerprint() == store.fingerprint()
+    assert received.read_ids(slice(0, N)).tolist() == store.read_ids(slice(0, N)).tolist()
+    if source in {from_npy, from_parquet, from_batches}:
+        assert len(sent) < 30_000  # ids and paths, no features
+
+
+def test_more_files_than_may_be_open(views, tmp_path, monkeypatch):
+    monkeypatch.setattr("modalsplit.stores._parquet_rows.FILES_KEPT", 3)
+    write_store(ArrayStore(views, IDS), tmp_path / "many", rows_a_shard=50)
+    store = open_store(tmp_path / "many")
+    assert_array_equal(store.read(np.arange(N)[::-1], 1), views["text"][::-1])
+    assert len(store._open) == 3
+
+
+def test_table_of_raw_items(tmp_path):
+    frame = pd.DataFrame({"item_id": ["a", "b", "c"], "text": ["red", None, "dry"], "stars": [1.5, 2, 3]})
+    frame["tags"] = [[1, 2], [3, 4], [5, 6]]
+    for number in (0, 1):
+        frame[2 * number : 2 * number + 2].to_parquet(tmp_path / f"{number}.parquet")
+    table = ParquetTable([tmp_path / "0.parquet", tmp_path / "1.parquet"])
+    read = table.read(slice(1, 3))
+    assert (table.columns, len(table)) == (("text", "stars", "tags"), 3)
+    assert read.index.tolist() == ["b", "c"]
+    assert read["text"].isna().tolist() == [True, False]
+    assert [list(tags) for tags in read["tags"]] == [[3, 4], [5, 6]]
+    prints = [table.fingerprint(), pickle.loads(pickle.dumps(table)).fingerprint()]
+    frame[2:].assign(text="sweet").to_parquet(tmp_path / "1.parquet")
+    prints.append(ParquetTable(table.paths).fingerprint())
+    assert prints[0] == prints[1] != prints[2]
+    frame[1:].to_parquet(tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match="'b' belongs to two items"):
+        ParquetTable(table.paths)
+    frame[2:].drop(columns="stars").to_parquet(tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match="has no column 'stars'"):
+        ParquetTable(table.paths)
 
 
 def test_two_runs_on_one_folder(views, tmp_path):
