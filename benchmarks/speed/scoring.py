@@ -11,6 +11,8 @@ from benchmarks.speed.frame import Figure, alternated, timed
 from benchmarks.speed.ranking import D, features, interactions
 
 K, USERS = 20, 4000
+LARGE = 200_000  # items, where an index may pay
+FACTORS = 64  # dimensions in which users and items differ there, as those of a fitted model do
 
 
 def measure() -> Iterator[Figure]:
@@ -29,6 +31,38 @@ def measure() -> Iterator[Figure]:
         lambda: timed(lambda: ours.recommend(few, K)),
     )
     yield Figure(f"top {K} of {len(few)} users with attention of users, beside that of items", *sides, at_most=6)
+    yield from by_index(ours, few, "the paper's catalogue")
+    large, some = drawn_model(), users[: USERS // 8]
+    yield from by_index(large, some, f"{LARGE:,} items")
+
+
+def by_index(model, users: np.ndarray, where: str) -> Iterator[Figure]:
+    """Rank through graphs, whose recall the name of the row tells, beside the exact ranking."""
+    for kind in ("hnsw", "usearch"):
+        index = model.index_items(kind)
+        recall = model.index_recall(index, users, K)
+        sides = alternated(
+            lambda i=index: timed(lambda: model.recommend(users, K, index=i)),
+            lambda: timed(lambda: model.recommend(users, K)),
+        )
+        print(f"recall of {kind} among {where}: {recall:.4f}")
+        yield Figure(f"top {K} of {len(users)} users through {kind}, {where}, beside exact", *sides)
+
+
+def drawn_model():
+    """Make a model of a large catalogue without fitting it: users and items share factors, and some items are popular."""
+    from modalsplit import AttentiveBPR
+
+    rng = np.random.default_rng(0)
+    taken = sparse.random_array((LARGE, USERS), density=20 / LARGE, rng=rng, format="csr", dtype=np.float32)
+    model = AttentiveBPR(parts=None, users="embedding")
+    model._remember(np.zeros((LARGE, 1)), taken)
+    mix = rng.normal(size=(FACTORS, D)) / FACTORS**0.5
+    spectrum = np.arange(1, FACTORS + 1) ** -0.5
+    users, items = ((rng.normal(size=(n, FACTORS)) * spectrum) @ mix for n in (USERS, LARGE))
+    model.user_embeddings_, model.item_vectors_ = users.astype(np.float32), items.astype(np.float32)
+    model.item_bias_ = rng.gumbel(size=LARGE).astype(np.float32) / 4
+    return model
 
 
 def fitted(taken: sparse.csr_array, attention: str):

@@ -2,5 +2,6 @@
 
 from modalsplit.recommend._attentive_bpr import AttentiveBPR
 from modalsplit.recommend._base import Ranking, Recommender
+from modalsplit.recommend._index import ItemIndex
 
-__all__ = ["AttentiveBPR", "Ranking", "Recommender"]
+__all__ = ["AttentiveBPR", "ItemIndex", "Ranking", "Recommender"]

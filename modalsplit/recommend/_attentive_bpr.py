@@ -416,6 +416,15 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         folded: Floats = (normalize(vectors) * length).astype(np.float32)
         return folded
 
+    def _factors(self, users: NDArray[np.intp] | sparse.csr_array) -> tuple[Floats, Floats, Floats]:
+        if self.attention == "user":
+            raise ValueError(
+                'index= needs one vector an item, but with attention="user" the vector of an item is another for each user. '
+                'Leave index= out for the exact ranking, or fit with attention="item" or "mean".'
+            )
+        vectors = self._user_vectors(users) if sparse.issparse(users) else self.user_embeddings_[users]
+        return vectors, self.item_vectors_, self.item_bias_
+
     def _score_users(self, users: NDArray[np.intp]) -> Floats:
         return self._scores(self.user_embeddings_[users], None)
 

@@ -1,11 +1,11 @@
 """Recommender: what every model that ranks items for users has in common."""
 
+import warnings
 from abc import ABCMeta, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -14,6 +14,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from modalsplit.evaluate import ndcg_at_k
+from modalsplit.recommend._highest import highest
+from modalsplit.recommend._index import EFFORT, ItemIndex, Kind, candidates
 from modalsplit.recommend._inputs import (
     integer_ids,
     is_one_user,
@@ -26,7 +28,8 @@ from modalsplit.recommend._inputs import (
 Floats = NDArray[np.floating[Any]]
 BLOCK_BYTES = 2**26
 RANKED_BYTES = 2**24  # small enough that the allocator keeps the memory from block to block
-GROUP = 64  # columns
+JUDGES, JUDGED_K = 500, 20  # users and items whose recall an index is judged by
+LOW_RECALL = 0.9
 
 
 class Ranking(NamedTuple):
@@ -40,8 +43,8 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     """Abstract recommender: a row of X is an item, a column of y is a user.
 
     A subclass writes `fit`, which calls `_remember` first, and `_score_users`. It may write `_score_rows`
-    to score items from their content, `_score_new_users` to score users that `fit` did not see, and
-    `_item_vectors` for `similar_items`.
+    to score items from their content, `_score_new_users` to score users that `fit` did not see,
+    `_item_vectors` for `similar_items`, and `_factors` for `index_items`.
 
     **Rows are known by id.** The index of a DataFrame holds the ids if it is not made of integers; otherwise
     give ``item_ids=``, or `Interactions` that know them when fitting. A row whose id was fitted is scored
@@ -58,11 +61,14 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         Ids of the users; their positions if they have none.
     n_items_, n_users_, n_features_in_ : int
         Sizes of the training data.
+    index_ : ItemIndex
+        What ``recommend(index="hnsw")`` made, with its measured `recall`. It is no part of a file or a pickle.
     """
 
     interactions_: sparse.csr_array
     item_ids_: NDArray[Any]
     user_ids_: NDArray[Any]
+    index_: ItemIndex
 
     @abstractmethod
     def fit(self, X: Any, y: Any, *, item_ids: ArrayLike | None = None) -> Self:
@@ -108,6 +114,16 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         """Return what `similar_items` compares: (n_items, n), dense or sparse."""
         return self.interactions_
 
+    def _factors(self, users: NDArray[np.intp] | sparse.csr_array) -> tuple[Floats, Floats, Floats]:
+        """Return user vectors, item vectors and item biases whose inner products are the scores.
+
+        Users are given by position, or by (n_users, n_items) interactions.
+        """
+        raise ValueError(
+            f"index= needs scores that are inner products of a vector a user and a vector an item, which those of "
+            f"{type(self).__name__} are not. Leave index= out: the exact ranking needs no vectors."
+        )
+
     def _remember(self, X: Any, y: Any, item_ids: ArrayLike | None = None) -> Floats:
         """Validate the training data and keep what every recommender needs; return X as an array."""
         if y is None:
@@ -118,6 +134,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         named = row_ids(X, item_ids)
         counted = integer_ids(X, y) if named is None else None
         features = self._check_rows(X, reset=True)
+        self.__dict__.pop("index_", None)
         taken = read_interactions(y, named if counted is None else counted)
         _check_shapes(len(features), taken.positives)
         self._one_user = is_one_user(y)
@@ -255,6 +272,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         *,
         exclude_seen: bool = True,
         interactions: Any = None,
+        index: Kind | ItemIndex | None = None,
     ) -> Ranking:
         """Rank the fitted catalogue for some users.
 
@@ -269,6 +287,11 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
             after them, with score -inf, so that the result stays rectangular.
         interactions : sparse matrix or array of shape (n_items, n), optional
             What new users took, one column each, instead of `users`: they need not have been in `fit`.
+        index : {"hnsw", "usearch", "flat"} or ItemIndex, optional
+            Look for the best with an index instead of scoring the whole catalogue. Scores of what it finds are
+            exact, and nothing seen is among them, but some of the best may be missed. A name makes an index once,
+            as `index_items` does, keeps it as ``index_``, and warns if its recall is below 0.9. By default the ranking is
+            exact, which is faster below some 10,000 items.
 
         Returns
         -------
@@ -280,33 +303,132 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a user is unknown, `k` exceeds the catalogue, or both `users` and `interactions` are given.
+            If a user is unknown, `k` exceeds the catalogue, both `users` and `interactions` are given, or scores are
+            no inner products, so that no index can find the highest.
+        ImportError
+            If the library of the index is not installed.
         """
         check_is_fitted(self)
         self._check_k(k, self.n_items_)
+        if interactions is not None and users is not None:
+            raise ValueError("Give users known at fit, or the interactions of new users, not both.")
+        at: Any
+        score: Any
         if interactions is not None:
-            if users is not None:
-                raise ValueError("Give users known at fit, or the interactions of new users, not both.")
-            taken = self._new_users(interactions)
-            return self._ranked(k, exclude_seen, taken, lambda part: self._score_new_users(taken[part]))
-        at = np.arange(self.n_users_) if users is None else positions(users, self.user_ids_, "user")
-        taken = self.interactions_.T.tocsr()[at]
-        ranking = self._ranked(k, exclude_seen, taken, lambda part: self._score_users(at[part]))
+            at = taken = self._new_users(interactions)
+            score = self._score_new_users
+        else:
+            at = np.arange(self.n_users_) if users is None else positions(users, self.user_ids_, "user")
+            taken = self.interactions_.T.tocsr()[at]
+            score = self._score_users
+        if index is None:
+            ranking = self._ranked(k, exclude_seen, taken, lambda part: score(at[part]))
+        else:
+            ranking = self._ranked_by(self._index(index), k, exclude_seen, taken, at, score)
         is_single = users is not None and np.ndim(users) == 0
         return Ranking(ranking.ids[0], ranking.scores[0]) if is_single else ranking
 
+    def index_items(self, kind: Kind = "hnsw", *, effort: int = EFFORT, n_jobs: int = 1) -> ItemIndex:
+        """Make an index of the catalogue, and measure what it finds.
+
+        Parameters
+        ----------
+        kind : {"hnsw", "usearch", "flat"}, default="hnsw"
+            A graph of FAISS or of USearch, approximate; or FAISS's exact comparison with all items.
+        effort : int, default=128
+            Candidates that a search in a graph looks at, at least: more find more, and take longer.
+        n_jobs : int, default=1
+            Threads that build the graph. With one, the same items give the same index.
+
+        Returns
+        -------
+        ItemIndex
+            For ``recommend(index=...)``. Its `recall` is that of twenty items for 500 users, as `index_recall` measures
+            it.
+
+        Raises
+        ------
+        ValueError
+            If scores are no inner products of users and items.
+        ImportError
+            If FAISS (``pip install modalsplit[faiss]``) or USearch (``modalsplit[usearch]``) is not installed.
+        """
+        check_is_fitted(self)
+        _, items, bias = self._factors(np.arange(0))
+        index = ItemIndex(kind, items, bias, self.item_ids_, effort=effort, n_jobs=n_jobs)
+        judges = np.random.default_rng(0).permutation(self.n_users_)[:JUDGES]
+        index.recall = self.index_recall(index, self.user_ids_[judges], min(JUDGED_K, self.n_items_))
+        return index
+
+    def index_recall(self, index: ItemIndex, users: Any = None, k: int = 10) -> float:
+        """Measure how many of the best unseen items an index finds.
+
+        Parameters
+        ----------
+        index : ItemIndex
+            From `index_items`.
+        users : array-like of shape (n,), optional
+            Ids as known at fit. By default all of them.
+        k : int, default=10
+            Items a user.
+
+        Returns
+        -------
+        float
+            Share of the `k` best items that ``recommend(users, k, index=index)`` finds, mean over users, 0 to 1.
+        """
+        exact, found = self.recommend(users, k).ids, self.recommend(users, k, index=index).ids
+        pairs = zip(np.atleast_2d(exact).tolist(), np.atleast_2d(found).tolist(), strict=True)
+        return float(np.mean([len(set(one) & set(other)) / k for one, other in pairs]))
+
+    def _index(self, index: Kind | ItemIndex) -> ItemIndex:
+        if isinstance(index, ItemIndex):
+            _, items, bias = self._factors(np.arange(0))
+            if not index.is_of(items, bias):
+                raise ValueError(
+                    "The index was made of other items, or before another fit. Make a new one with index_items."
+                )
+            return index
+        if getattr(self, "index_", None) is None or self.index_.kind != index:
+            self.index_ = self.index_items(index)
+            if self.index_.recall < LOW_RECALL:
+                warnings.warn(
+                    f"The index finds {self.index_.recall:.1%} of the best items only. Make one with more effort, "
+                    f"index_items({index!r}, effort={4 * EFFORT}), and pass it as index=.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+        return self.index_
+
+    def _ranked_by(
+        self, index: ItemIndex, k: int, exclude_seen: bool, taken: sparse.csr_array, at: Any, score: Any
+    ) -> Ranking:
+        users, items, bias = self._factors(at)
+        seen = taken if exclude_seen else sparse.csr_array(taken.shape, dtype=taken.dtype)
+        found, left = candidates(index, users, items, bias, seen, k)
+        if left.size:
+            exact = self._ranked_rows(k, exclude_seen, taken[left], lambda part: score(at[left[part]]))
+            found.rows[left], found.scores[left] = exact
+        return Ranking(self.item_ids_[found.rows], found.scores)
+
     def _ranked(self, k: int, exclude_seen: bool, taken: sparse.csr_array, score: Any) -> Ranking:
-        ids, best = [], []
+        rows, scores = self._ranked_rows(k, exclude_seen, taken, score)
+        return Ranking(self.item_ids_[rows], scores)
+
+    def _ranked_rows(
+        self, k: int, exclude_seen: bool, taken: sparse.csr_array, score: Any
+    ) -> tuple[NDArray[np.intp], Floats]:
+        rows, best = [], []
         for block in gen_batches(taken.shape[0], max(1, RANKED_BYTES // (8 * self.n_items_))):
             scores = score(block)
             if exclude_seen and not (scores.flags.owndata and scores.flags.writeable):
                 scores = np.array(scores)
             if exclude_seen:
                 scores[taken[block].nonzero()] = -np.inf
-            top = _top(scores, k)
-            ids.append(self.item_ids_[top])
+            top = highest(scores, k)
+            rows.append(top)
             best.append(np.take_along_axis(scores, top, axis=1))
-        return Ranking(np.concatenate(ids), np.concatenate(best))
+        return np.concatenate(rows), np.concatenate(best)
 
     def _new_users(self, interactions: Any) -> sparse.csr_array:
         taken = read_interactions(interactions).positives
@@ -346,13 +468,16 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         product: Any = vectors[at] @ vectors.T
         cosines = product.toarray() if hasattr(product, "toarray") else product
         cosines[np.arange(len(at)), at] = -np.inf
-        top = _top(cosines, k)
+        top = highest(cosines, k)
         ids, scores = self.item_ids_[top], np.take_along_axis(cosines, top, axis=1)
         return Ranking(ids[0], scores[0]) if np.ndim(items) == 0 else Ranking(ids, scores)
 
     def _check_k(self, k: int, most: int) -> None:
         if not 1 <= k <= most:
             raise ValueError(f"k={k} must be between 1 and {most}: the catalogue has {self.n_items_} items.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "index_"}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -380,25 +505,3 @@ def _check_shapes(n_rows: int, positives: sparse.csr_array) -> None:
 def _ids_or_positions(ids: NDArray[Any] | None, n: int, what: str) -> NDArray[Any]:
     index = unique(ids, what)
     return np.arange(n) if index is None else index.to_numpy()
-
-
-def _top(scores: Floats, k: int) -> NDArray[np.intp]:
-    """Find the k highest of each row, in order; ties by position, NaN last."""
-    values = torch.from_numpy(np.ascontiguousarray(scores))
-    n_columns = values.shape[1]
-    n_whole = n_columns // GROUP * GROUP
-    if 2 * k * GROUP > n_columns:
-        top = values.topk(k, dim=1).indices
-    else:
-        # The k highest are in the k groups with the highest maxima: that leaves few columns to select from.
-        groups = values[:, :n_whole].view(len(values), -1, GROUP).amax(2).topk(k, dim=1).indices
-        within, rest = torch.arange(GROUP), torch.arange(n_whole, n_columns).expand(len(values), -1)
-        columns = torch.cat([(groups[:, :, None] * GROUP + within).flatten(1), rest], dim=1)
-        top = columns.gather(1, values.gather(1, columns).topk(k, dim=1).indices)
-    top = top.sort(dim=1).values
-    highest = values.gather(1, top)
-    if highest.isnan().any():  # torch takes NaN for the highest of all, so one anywhere in a row is found here
-        return _top(np.where(np.isnan(scores), -np.inf, scores), k)
-    order = highest.argsort(dim=1, descending=True, stable=True)
-    found: NDArray[np.intp] = top.gather(1, order).numpy()
-    return found

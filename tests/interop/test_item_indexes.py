@@ -63,3 +63,15 @@ def test_unknown_metric_is_refused(items):
     for make in (to_faiss, to_usearch):
         with pytest.raises(ValueError, match=r"metric may be one of .* but 'manhattan'"):
             make(items, metric="manhattan")
+
+
+def test_a_graph_of_one_thread_is_the_same_each_time_and_finds_the_nearest(faiss, items):
+    X = stored(items, "cosine")
+    first, second = (to_faiss(items, kind="hnsw") for _ in range(2))
+    assert bytes(faiss.serialize_index(first)) == bytes(faiss.serialize_index(second))
+    assert np.mean(first.search(X, 5)[1] == nearest(items, "cosine")) > 0.95
+
+
+def test_unknown_kind_is_refused(faiss, items):
+    with pytest.raises(ValueError, match=r"kind may be one of .* but 'ivf'"):
+        to_faiss(items, kind="ivf")

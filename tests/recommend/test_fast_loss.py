@@ -46,7 +46,9 @@ def gradients(loss_class, model, loss, attention, sampling):
     model.zero_grad()
     value = loss_class(model, batches, attention, loss, 0.1)(torch.arange(0, len(batches.samples), 2))
     value.backward()
-    dense = [p.grad.to_dense() if p.grad.is_sparse else p.grad.clone() for p in model.parameters() if p.grad is not None]
+    dense = [
+        p.grad.to_dense() if p.grad.is_sparse else p.grad.clone() for p in model.parameters() if p.grad is not None
+    ]
     return [value.detach(), *dense]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modalsplit.nn import Items, score, score_pairs
-from modalsplit.recommend._base import GROUP, _top
+from modalsplit.recommend._highest import GROUP, highest
 
 
 @pytest.mark.parametrize("n_columns", [5, GROUP, 30 * GROUP, 30 * GROUP + 7])
@@ -17,7 +17,7 @@ def test_top_is_that_of_a_full_sort(n_columns, k, dtype):
     scores[0, 3:] = -np.inf  # fewer left than asked for
     scores[1] = scores[1] // 2  # pairs of equals
     expected = -np.sort(-scores, axis=1)[:, :k]
-    top = _top(scores, k)
+    top = highest(scores, k)
     np.testing.assert_array_equal(np.take_along_axis(scores, top, axis=1), expected)
     assert all(len(set(row)) == k for row in top.tolist())
 
@@ -25,7 +25,7 @@ def test_top_is_that_of_a_full_sort(n_columns, k, dtype):
 def test_the_best_may_all_be_in_one_group_or_in_the_last_columns():
     scores = np.zeros((2, 40 * GROUP + 9))
     scores[0, 70:75], scores[1, -5:] = [1, 5, 3, 2, 4], [1, 5, 3, 2, 4]
-    assert (_top(scores, 5) - [[70], [40 * GROUP + 4]] == [1, 4, 2, 3, 0]).all()
+    assert (highest(scores, 5) - [[70], [40 * GROUP + 4]] == [1, 4, 2, 3, 0]).all()
 
 
 def test_a_user_attends_only_to_parts_that_are_there():
@@ -43,5 +43,5 @@ def test_a_user_attends_only_to_parts_that_are_there():
 def test_scores_that_are_nan_come_last(n_columns):
     scores = np.arange(2.0 * n_columns).reshape(2, -1)
     scores[0, -1] = np.nan
-    assert _top(scores, 2).tolist() == [[n_columns - 2, n_columns - 3], [n_columns - 1, n_columns - 2]]
+    assert highest(scores, 2).tolist() == [[n_columns - 2, n_columns - 3], [n_columns - 1, n_columns - 2]]
     assert np.isnan(scores[0, -1])
