@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modalsplit import baselines, datasets, evaluate, interop, onnx, plotting, stores, testing
+    from modalsplit import baselines, datasets, distributed, evaluate, interop, onnx, plotting, stores, testing
     from modalsplit.diagnosis import Diagnosis, Finding, diagnose
     from modalsplit.encoder import DisentangledModalityEncoder, ModalityEmbeddings, ModalityParts
     from modalsplit.featurize import (
@@ -47,7 +47,7 @@ _HOME = {
     "report": "modalsplit.reporting",
     "save": "modalsplit.persistence",
 }
-_SUBPACKAGES = ("baselines", "datasets", "evaluate", "interop", "onnx", "plotting", "stores", "testing")
+_SUBPACKAGES = ("baselines", "datasets", "distributed", "evaluate", "interop", "onnx", "plotting", "stores", "testing")
 
 __all__ = [
     "AttentiveBPR",
@@ -67,6 +67,7 @@ __all__ = [
     "baselines",
     "datasets",
     "diagnose",
+    "distributed",
     "evaluate",
     "interop",
     "load",

@@ -31,6 +31,7 @@ torch.set_num_threads(1)
 import modalsplit
 from modalsplit.stores import open_store
 import modalsplit.objectives._checkpoint as checkpoint, modalsplit.objectives._stored as stored
+import modalsplit.objectives._scan as scan
 checkpoint.SECONDS = 0.05
 data, folder, result, how = sys.argv[1:]
 options = json.loads(how)
@@ -39,6 +40,7 @@ encoder = modalsplit.DisentangledModalityEncoder(16, random_state=0, device="cpu
 print("ready", flush=True)
 if store:
     stored.CELLS_AT_HAND, stored.ROWS_A_BLOCK = 1500 * 64, 100
+    scan.ROWS_A_BLOCK, scan.BLOCKS_A_STRETCH = 100, 1
     encoder.fit(open_store({"image": data + "/image.npy", "text": data + "/text.npy"}), checkpoint=folder)
 else:
     encoder.fit(np.load(data + "/image.npy"), np.load(data + "/text.npy"), checkpoint=folder)

@@ -278,7 +278,7 @@ import sys
 import modalsplit
 from modalsplit.stores import open_store
 import modalsplit.stores._write as w
-w.ROWS_A_SHARD = w.ROWS_A_BLOCK = 64
+w.write_shard.__kwdefaults__['rows_a_block'] = w.ROWS_A_BLOCK = 64
 encoder = modalsplit.load(sys.argv[1])
 store = open_store({"image": sys.argv[2], "text": sys.argv[3]})
 print("ready", flush=True)

@@ -7,9 +7,11 @@ from torch import Tensor
 from modalsplit.objectives._checkpoint import Checkpoint
 from modalsplit.objectives._closed_form import fit_closed_form
 from modalsplit.objectives._fitted import Fitted, Progress, Settings, Stages
+from modalsplit.objectives._scan import scanning
 from modalsplit.objectives._stable import fit_stable
-from modalsplit.objectives._stored import Matrix, StoredView, check_finite, survey
+from modalsplit.objectives._stored import Matrix, StoredView
 from modalsplit.objectives._streamed import Seen, fit_seen, nothing_seen, see
+from modalsplit.objectives._survey import check_finite, survey
 from modalsplit.objectives._trained import fit_trained
 from modalsplit.objectives._width import automatic_width
 
@@ -30,6 +32,7 @@ __all__ = [
     "fit_stable",
     "fit_trained",
     "nothing_seen",
+    "scanning",
     "see",
     "survey",
 ]

@@ -8,11 +8,12 @@ Networks learn from all rows but those that judge.
 from __future__ import annotations
 
 import errno
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +22,10 @@ from torch import Tensor
 
 from modalsplit.files import fill, whole_file
 from modalsplit.nn import Affine, Anchors, Moments, Uncensor, anchors_of_covariance, imputed, sketched_anchors
-from modalsplit.objectives._fitted import Progress, Settings
+from modalsplit.objectives._fitted import Settings
+from modalsplit.objectives._scan import ROWS_A_BLOCK, blocks_of, scanning, stretches
 from modalsplit.stores import FeatureStore
 
-ROWS_A_BLOCK = 4096
 # Anchors that are held in memory, and rows: 128 MB, 27,962 rows of two modalities and 150 components. Products of anchors
 # take some times as much.
 CELLS_AT_HAND, ROWS_AT_HAND = 1 << 24, 1 << 15
@@ -56,6 +57,10 @@ class StoredView:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process is told of the rows that it works on which are there.
+        return {**vars(self), "present": None, "moments": None, "device": torch.device("cpu")}
+
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         chosen = rows if isinstance(rows, slice) else rows.cpu().numpy()
         read = self.store.read(chosen, self.modality)
@@ -63,79 +68,6 @@ class StoredView:
 
 
 Matrix = Tensor | StoredView
-
-
-def survey(store: FeatureStore, modality: int, progress: Progress, device: torch.device) -> StoredView:
-    """Look through all rows of a modality, and find out which are there.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        The store.
-    modality : int
-        Which one.
-    progress : callable
-        See `Settings.progress`.
-    device : torch.device
-        Where to compute later.
-
-    Returns
-    -------
-    StoredView
-        The modality.
-
-    Raises
-    ------
-    ValueError
-        If a value is infinite, or all rows have the same values.
-    """
-    name = store.names[modality]
-    present = torch.zeros(store.n_rows, dtype=torch.bool)
-    lowest = np.full(store.widths[modality], np.inf)
-    highest = -lowest
-    with progress(f"checking {name}", store.n_rows, "items") as done:
-        for block in store.blocks(ROWS_A_BLOCK):
-            x = store.read(block, modality)
-            check_finite(x, name, block.start)
-            have = ~np.isnan(x).any(axis=1)
-            present[block] = torch.from_numpy(have)
-            if have.any():
-                kept = x if have.all() else x[have]
-                np.minimum(lowest, kept.min(axis=0), out=lowest)
-                np.maximum(highest, kept.max(axis=0), out=highest)
-            done(block.stop - block.start)
-    if present.any() and not (highest > lowest).any():
-        raise ValueError(
-            f"The {name} modality is constant: its {len(lowest)} feature(s) have the same values in all {int(present.sum())} "
-            "items, so there is nothing to split. Check its featurizer."
-        )
-    return StoredView(store, modality, present.to(device))
-
-
-def check_finite(x: NDArray[Any], name: str, first_row: int) -> None:
-    """Refuse infinite values; NaN is a modality that is missing.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_rows, n_columns)
-        Rows of a modality.
-    name : str
-        Its name.
-    first_row : int
-        Number of the first of these rows, for the message.
-
-    Raises
-    ------
-    ValueError
-        If a value is infinite.
-    """
-    # The sum is finite if all are: one pass without an array of flags.
-    if np.isfinite(x.sum(dtype=np.float64)):
-        return
-    infinite = np.isinf(x).any(axis=1)
-    if infinite.any():
-        row = first_row + int(infinite.argmax())
-        raise ValueError(f"The {name} modality contains infinity, first in row {row}. Mend the featurizer.")
 
 
 def are_stored(views: Sequence[Matrix]) -> bool:
@@ -188,7 +120,7 @@ def presence(view: Matrix, sample: Tensor | None) -> Tensor:
     return view.present if sample is None else view.present[sample.to(view.present.device)]
 
 
-def row_blocks(view: Matrix, rows: Tensor | None = None) -> Iterator[Tensor]:
+def rowblocks_of(view: Matrix, rows: Tensor | None = None) -> Iterator[Tensor]:
     """Read some rows a block at a time.
 
     Parameters
@@ -273,7 +205,7 @@ def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have
         The anchors; 0 in rows that lack the modality.
     """
     scores, start = [], 0
-    for block in row_blocks(view, rows):
+    for block in rowblocks_of(view, rows):
         scores.append(anchor_scores(anchors, block, have[start : start + len(block)]))
         start += len(block)
     return torch.cat(scores)
@@ -312,9 +244,8 @@ def stored_anchors(view: StoredView, front: Uncensor | None, settings: Settings)
 
     def times(basis: Tensor) -> Tensor:
         product = torch.zeros_like(basis)
-        for x in _rows_that_have(view, front, settings):
-            apart = x - mean.to(x.dtype)
-            product += (apart.T @ (apart @ basis.to(x.dtype))).double()
+        for part in _scanned(view, settings, _multiplied, (front, mean, basis)):
+            product += part.to(product.device)
         return product / n_rows
 
     return sketched_anchors(mean, times, n_rows, k, ridge, generator)
@@ -328,40 +259,90 @@ def _moments(view: StoredView, front: Uncensor | None, settings: Settings) -> tu
     if sums is None:
         total = torch.zeros(n_columns, dtype=torch.float64)
         products = torch.zeros(n_columns, n_columns, dtype=torch.float64) if n_columns <= WIDEST_COVARIANCE else None
-        sums = {"next": 0, "count": 0, "origin": None, "total": total, "products": products}
+        sums = {"next": 0, "count": 0, "origin": _origin(view, front).cpu(), "total": total, "products": products}
     sums = {key: part.to(view.device) if isinstance(part, Tensor) else part for key, part in sums.items()}
-    for x in _rows_that_have(view, front, settings, sums["next"]):
-        _add_rows(sums, x.double())
-        stages.keep(name, sums.copy, at_once=sums["next"] >= len(view))
+    shared = (front, sums["origin"], sums["products"] is not None)
+    for part in _scanned(view, settings, _summed, shared, sums["next"]):
+        sums["next"] += 1
+        sums["count"] += part.n_rows
+        sums["total"] += part.total.to(view.device)
+        if part.products is not None:
+            sums["products"] += part.products.to(view.device)
+        stages.keep(name, sums.copy, at_once=sums["next"] == len(stretches(len(view))))
     count, total, products = sums["count"], sums["total"], sums["products"]
     shift = total / count
     covariance = None if products is None else products / count - torch.outer(shift, shift)
     return count, sums["origin"] + shift, covariance
 
 
-def _add_rows(sums: dict[str, Any], rows: Tensor) -> None:
-    sums["next"] += ROWS_A_BLOCK
-    if not len(rows):
-        return
-    if sums["origin"] is None:
-        # Near the mean, so that nothing cancels when the mean is taken out.
-        sums["origin"] = rows.mean(0)
-    rows = rows - sums["origin"]
-    sums["count"] += len(rows)
-    sums["total"] += rows.sum(0)
-    if sums["products"] is not None:
-        sums["products"].addmm_(rows.T, rows)
+def _origin(view: StoredView, front: Uncensor | None) -> Tensor:
+    """Average the first block that has rows: it is near the mean, so that nothing cancels when the mean is taken out."""
+    for block in blocks_of(slice(0, len(view))):
+        have = view.present[block]
+        if have.any():
+            return passed(front, view[block][have]).double().mean(0)
+    raise AssertionError("a modality that no item has")
 
 
-def _rows_that_have(view: StoredView, front: Uncensor | None, settings: Settings, start: int = 0) -> Iterator[Tensor]:
-    name = f"reading {view.store.names[view.modality]}"
-    with settings.progress(name, len(view), "items") as done:
-        done(min(start, len(view)))
-        for first in range(start, len(view), ROWS_A_BLOCK):
-            block = slice(first, min(first + ROWS_A_BLOCK, len(view)))
-            x, have = view[block], view.present[block]
+class _Sums(NamedTuple):
+    """Number of rows, their sum and that of their outer products, less an origin; no products of wide rows."""
+
+    n_rows: int
+    total: Tensor
+    products: Tensor | None
+
+
+# What is done for a stretch; a worker may do it. Present says which of its rows have the modality.
+
+
+def _summed(
+    front: Uncensor | None, origin: Tensor, with_products: bool, view: StoredView, part: tuple[slice, Tensor]
+) -> _Sums:
+    count, total = 0, torch.zeros_like(origin)
+    products = origin.new_zeros(len(origin), len(origin)) if with_products else None
+    for rows in _that_have(front, view, part):
+        apart = rows.double() - origin
+        count += len(apart)
+        total += apart.sum(0)
+        if products is not None:
+            products.addmm_(apart.T, apart)
+    return _Sums(count, total, products)
+
+
+def _multiplied(
+    front: Uncensor | None, mean: Tensor, basis: Tensor, view: StoredView, part: tuple[slice, Tensor]
+) -> Tensor:
+    product = torch.zeros_like(basis)
+    for rows in _that_have(front, view, part):
+        apart = rows - mean.to(rows.dtype)
+        product += (apart.T @ (apart @ basis.to(rows.dtype))).double()
+    return product
+
+
+def _that_have(front: Uncensor | None, view: StoredView, part: tuple[slice, Tensor]) -> Iterator[Tensor]:
+    rows, present = part
+    for block in blocks_of(rows):
+        x, have = view[block], present[block.start - rows.start : block.stop - rows.start]
+        if have.any():
             yield passed(front, x if have.all() else x[have])
-            done(block.stop - first)
+
+
+def _scanned(
+    view: StoredView, settings: Settings, function: Callable[..., Any], shared: Sequence[Any], start: int = 0
+) -> Iterator[Any]:
+    """Call a function for the stretches of a modality, from one on."""
+    parts = stretches(len(view))
+    with settings.progress(f"reading {view.store.names[view.modality]}", len(view), "items") as done:
+        done(sum(rows.stop - rows.start for rows in parts[:start]))
+        items = [(rows, view.present[rows]) for rows in parts[start:]]
+        for (rows, _), result in zip(items, scanning.get()(function, (*shared, view), items), strict=True):
+            yield result
+            done(rows.stop - rows.start)
+
+
+# Anchors of some rows, a matrix a modality, and which row has which modality.
+_Block = tuple[list[Tensor], Tensor]
+_FeaturesOf = Callable[[list[Tensor]], list[Tensor]]
 
 
 class AllRows:
@@ -384,7 +365,7 @@ class AllRows:
         self.widths = [len(anchors.affine.weight.T) for anchors in maps]
         self._file: Any = None
 
-    def moments(self, features_of: Callable[[list[Tensor]], list[Tensor]] = lambda scores: scores) -> Moments:
+    def moments(self, features_of: _FeaturesOf | None = None) -> Moments:
         """Sum up what is computed of the anchors.
 
         Parameters
@@ -398,14 +379,12 @@ class AllRows:
         Moments
             Of all rows.
         """
-        moments: Moments | None = None
-        for scores, present in self._blocks():
-            features = [
-                torch.where(have[:, None], x, 0.0) for have, x in zip(present.T, features_of(scores), strict=True)
-            ]
-            moments = moments or Moments([x.shape[1] for x in features])
-            moments.add(features, present)
-        assert moments is not None
+        rows = stretches(len(self.views[0]))
+        if self._file is None:
+            parts = self._scanned(_anchors_summed, (features_of,))
+        else:
+            parts = (_summed_up(features_of, self._from_file(stretch)) for stretch in rows)
+        moments: Moments = functools.reduce(Moments.plus, parts)
         return moments
 
     def keep_on_disk(self, stack: ExitStack) -> None:
@@ -417,10 +396,8 @@ class AllRows:
         if not (path.exists() and path.stat().st_size == n_bytes and stages.load("anchors") == self.widths):
             _check_room(folder, n_bytes)
             with whole_file(path) as unfinished, unfinished.open("wb") as file:
-                for scores, present in self._blocks():
-                    rows = torch.cat(scores, dim=1).float()
-                    rows[~self._owned(present)] = torch.nan
-                    file.write(rows.cpu().numpy().data)
+                for rows in self._scanned(_anchors_as_written, ()):
+                    file.write(np.ascontiguousarray(rows).data)
             stages.keep("anchors", lambda: self.widths)
         self._file = stack.enter_context(path.open("rb", buffering=0))
 
@@ -449,35 +426,70 @@ class AllRows:
     def _read(self, out: NDArray[np.float32], row: int) -> None:
         fill(out, self._file, row * sum(self.widths) * out.itemsize)
 
-    def _blocks(self) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """Anchors of a block, float64, and which row has which modality."""
+    def _scanned(self, function: Callable[..., Any], shared: Sequence[Any]) -> Iterator[Any]:
+        """Call a function for all stretches, given the views, their maps to anchors and who is present."""
         n_rows = len(self.views[0])
+        parts = [(rows, torch.stack([view.present[rows] for view in self.views], dim=1)) for rows in stretches(n_rows)]
         with self.settings.progress("mapping", n_rows, "items") as done:
-            for start in range(0, n_rows, ROWS_A_BLOCK):
-                block = slice(start, min(start + ROWS_A_BLOCK, n_rows))
-                present = torch.stack([view.present[block] for view in self.views], dim=1)
-                if self._file is None:
-                    scores = [
-                        anchor_scores(anchors, view[block], have)
-                        for anchors, view, have in zip(self.maps, self.views, present.T, strict=True)
-                    ]
-                else:
-                    out = np.empty((block.stop - start, sum(self.widths)), dtype=np.float32)
-                    self._read(out, start)
-                    scores = [x.double() for x in self._divided(out)[0]]
-                yield scores, present
-                done(block.stop - start)
+            results = scanning.get()(function, (*shared, self.views, self.maps), parts)
+            for (rows, _), result in zip(parts, results, strict=True):
+                yield result
+                done(rows.stop - rows.start)
+
+    def _from_file(self, rows: slice) -> Iterator[_Block]:
+        for block in blocks_of(rows):
+            out = np.empty((block.stop - block.start, sum(self.widths)), dtype=np.float32)
+            self._read(out, block.start)
+            scores, present = self._divided(out)
+            yield [x.double() for x in scores], present
 
     def _divided(self, out: NDArray[np.float32]) -> tuple[list[Tensor], Tensor]:
         parts = torch.split(torch.from_numpy(out).to(self.views[0].device), self.widths, dim=1)
         present = torch.stack([~part[:, 0].isnan() for part in parts], dim=1)
         return [part.nan_to_num(0.0) for part in parts], present
 
-    def _owned(self, present: Tensor) -> Tensor:
-        """Tell which anchors of which row are there."""
-        return torch.cat(
-            [have[:, None].expand(-1, width) for have, width in zip(present.T, self.widths, strict=True)], dim=1
-        )
+
+def _anchors_of(views: Sequence[StoredView], maps: Sequence[Anchors], part: tuple[slice, Tensor]) -> Iterator[_Block]:
+    """Anchors of the blocks of a stretch, float64, and which row has which modality."""
+    rows, of_stretch = part
+    for block in blocks_of(rows):
+        present = of_stretch[block.start - rows.start : block.stop - rows.start]
+        scores = [
+            anchor_scores(anchors, view[block], have)
+            for anchors, view, have in zip(maps, views, present.T, strict=True)
+        ]
+        yield scores, present
+
+
+def _anchors_summed(
+    features_of: _FeaturesOf | None,
+    views: Sequence[StoredView],
+    maps: Sequence[Anchors],
+    part: tuple[slice, Tensor],
+) -> Moments:
+    return _summed_up(features_of, _anchors_of(views, maps, part))
+
+
+def _summed_up(features_of: _FeaturesOf | None, blocks: Iterator[_Block]) -> Moments:
+    moments: Moments | None = None
+    for scores, present in blocks:
+        found = scores if features_of is None else features_of(scores)
+        features = [torch.where(have[:, None], x, 0.0) for have, x in zip(present.T, found, strict=True)]
+        moments = moments or Moments([x.shape[1] for x in features])
+        moments.add(features, present)
+    assert moments is not None
+    return moments
+
+
+def _anchors_as_written(
+    views: Sequence[StoredView], maps: Sequence[Anchors], part: tuple[slice, Tensor]
+) -> NDArray[np.float32]:
+    """Anchors side by side; NaN where a row lacks the modality."""
+    blocks = []
+    for scores, present in _anchors_of(views, maps, part):
+        there = [torch.where(have[:, None], x.float(), torch.nan) for have, x in zip(present.T, scores, strict=True)]
+        blocks.append(torch.cat(there, dim=1).cpu().numpy())
+    return np.concatenate(blocks)
 
 
 def _check_room(folder: Path, n_bytes: int) -> None:

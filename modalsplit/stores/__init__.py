@@ -4,6 +4,7 @@ from modalsplit.stores._arrays import ArrayStore
 from modalsplit.stores._base import FeatureStore
 from modalsplit.stores._batches import BatchStore
 from modalsplit.stores._datasets import DatasetStore
+from modalsplit.stores._interactions import ParquetInteractions
 from modalsplit.stores._open import open_store
 from modalsplit.stores._parquet import ParquetStore
 from modalsplit.stores._table import ParquetTable
@@ -14,6 +15,7 @@ __all__ = [
     "BatchStore",
     "DatasetStore",
     "FeatureStore",
+    "ParquetInteractions",
     "ParquetStore",
     "ParquetTable",
     "open_store",

@@ -53,22 +53,22 @@ class ArrayStore(FeatureStore):
 
     def __init__(self, arrays: Mapping[str, Any], ids: ArrayLike | None = None) -> None:
         self.names = checked_names(list(arrays))
-        self._arrays = [_opened(name, array) for name, array in arrays.items()]
-        n_rows = {name: array.shape[0] for name, array in zip(self.names, self._arrays, strict=True)}
+        self.arrays = [_opened(name, array) for name, array in arrays.items()]
+        n_rows = {name: array.shape[0] for name, array in zip(self.names, self.arrays, strict=True)}
         if len(set(n_rows.values())) > 1:
             raise ValueError(
                 f"The modalities have different numbers of rows: {n_rows}. Row i of each must be one item."
             )
-        self.widths = tuple(int(array.shape[1]) for array in self._arrays)
-        self.n_rows = int(self._arrays[0].shape[0])
-        self.dtype = np.dtype(np.float64 if any(a.dtype == np.float64 for a in self._arrays) else np.float32)
+        self.widths = tuple(int(array.shape[1]) for array in self.arrays)
+        self.n_rows = int(self.arrays[0].shape[0])
+        self.dtype = np.dtype(np.float64 if any(a.dtype == np.float64 for a in self.arrays) else np.float32)
         self._ids = None if ids is None else _checked_ids(ids, self.n_rows)
         if self._ids is not None:
             self.check_ids()
 
     def read(self, rows: Rows, modality: int) -> NDArray[Any]:
         """Read some rows of one modality; see `FeatureStore.read`."""
-        array = self._arrays[modality]
+        array = self.arrays[modality]
         if isinstance(rows, slice) or isinstance(array, np.ndarray | NpyFile):
             found = array[rows]
         else:  # zarr and h5py want rising rows, each once

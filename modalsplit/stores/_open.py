@@ -13,7 +13,7 @@ from modalsplit.stores._base import FeatureStore
 from modalsplit.stores._batches import BatchStore
 from modalsplit.stores._datasets import DatasetStore
 from modalsplit.stores._parquet import ParquetStore
-from modalsplit.stores._write import read_shards
+from modalsplit.stores._write import read_shards, shards_in
 
 
 def open_store(source: Any, *, names: Sequence[str] | None = None, id_column: str = "item_id") -> FeatureStore:
@@ -89,7 +89,34 @@ def open_store(source: Any, *, names: Sequence[str] | None = None, id_column: st
 def _opened_path(source: str, names: Sequence[str] | None, id_column: str) -> FeatureStore:
     if Path(source).is_dir():
         return read_shards(Path(source), names=names, id_column=id_column)
-    paths = [source] if Path(source).is_file() else sorted(glob(source))  # noqa: PTH207 - a pattern may be absolute
+    return ParquetStore(parquet_paths(source), names, id_column)
+
+
+def parquet_paths(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
+    """Find Parquet files.
+
+    Parameters
+    ----------
+    source : str, Path or sequence of paths
+        A folder, a pattern, a file or a list of files.
+
+    Returns
+    -------
+    list of Path
+        By name; a list in its own order.
+
+    Raises
+    ------
+    ValueError
+        If something else is there.
+    FileNotFoundError
+        If nothing is.
+    """
+    if not isinstance(source, str | PathLike):
+        return [Path(path) for path in source]
+    if Path(source).is_dir():
+        return shards_in(Path(source))
+    paths = [str(source)] if Path(source).is_file() else sorted(glob(str(source)))  # noqa: PTH207 - it may be absolute
     if not paths:
         raise FileNotFoundError(f"There is no file, folder or pattern {source}.")
     if not all(path.endswith(".parquet") for path in paths):
@@ -97,4 +124,4 @@ def _opened_path(source: str, names: Sequence[str] | None, id_column: str) -> Fe
             f"{source} names {paths[0]}, which is no Parquet file. For .npy files, name the modalities: "
             'open_store({"image": "image.npy", "text": "text.npy"}).'
         )
-    return ParquetStore(paths, names, id_column)
+    return [Path(path) for path in paths]
