@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,6 +22,7 @@ from modalsplit.nn._attention import with_parts_fused
 from modalsplit.recommend._base import Floats, Recommender
 from modalsplit.recommend._batches import Sampling
 from modalsplit.recommend._cold import Expectation, stand_in
+from modalsplit.recommend._fit_inputs import Inputs
 from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._learned import Learned
@@ -269,18 +272,30 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         self.verbose = verbose
 
     @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
-    def fit(self, X: Any, y: Any, *, item_ids: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        item_ids: ArrayLike | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> Self:
         """Learn from who took what.
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_items, n_parts * width)
+        X : array-like, DataFrame or FeatureStore of shape (n_items, n_parts * width)
             Parts of the items, such as `DisentangledModalityEncoder` makes. Any NaN in a part's columns means
-            that the item lacks that part.
+            that the item lacks that part. A store is read into memory as float32: a batch may need any of it.
         y : Interactions, DataFrame, sparse matrix or array of shape (n_items, n_users) or (n_items,)
-            Positive where the user took the item.
+            Positive where the user took the item. Or Parquet files with columns ``item_id`` and ``user_id``, which need
+            not fit memory: a path, a folder, a pattern, a list of paths, a data set of PyArrow, or
+            `modalsplit.stores.ParquetInteractions`.
         item_ids : array-like of shape (n_items,), optional
             Ids of the rows, where the index of `X` does not hold them.
+        checkpoint : str or Path, optional
+            A folder to keep what was learned, epoch by epoch. The same call after the process was killed goes on from
+            there, and on one thread ends with the same numbers. Delete it when it is no longer needed.
 
         Returns
         -------
@@ -291,20 +306,58 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         ------
         ValueError
             If X and y do not fit together, blocks differ in width, there are no interactions, or
-            `fine_tune` finds no common and specific part of the same modality.
+            `fine_tune` finds no common and specific part of the same modality; if the checkpoint was begun with another
+            configuration or other data.
+        RuntimeError
+            If another process uses the checkpoint.
+        OSError
+            If the disk is full.
+
+        Notes
+        -----
+        Interactions in files are sorted by user once, into files in the checkpoint or a temporary folder, that are mapped
+        into memory; ``interactions_`` lies there, too. Memory depends on items, users and components, not on interactions. The
+        same interactions in memory give the same numbers. `early_stopping` needs them in memory.
+
+        The samples of an epoch are shuffled on two levels: stretches of 4,096, then all samples of so many stretches as have
+        2²⁰. Their order, and the negatives, follow from the seed and the number of the epoch.
+
+        A `KeyboardInterrupt` ends the training, with a warning: the recommender then holds what was learned so far.
         """
         self._validate_params()
-        features = self._remember(X, y, item_ids)
+        inputs = Inputs(self, X, y, item_ids)
+        features = inputs.features
         columns = getattr(self, "feature_names_in_", None)
         self._part_columns = find_parts(columns, features.shape[1], self.blocks, self.parts)
         self.part_names_ = self._part_columns.names
         pairs = self._pairs_to_fine_tune()
-        fitting = Fitting(self, *read_parts(features, self._part_columns), pairs, self.interactions_)
-        with epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch:
-            fitting.run(end_of_epoch)
-        for name, value in fitting.learned().items():
-            setattr(self, name, value)
+        with (
+            inputs.stages(checkpoint) as (stages, seed),
+            inputs.folder(stages) as folder,
+            epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch,
+        ):
+            inputs.remember_interactions(stages, folder)
+            fitting = Fitting(
+                self,
+                *read_parts(features, self._part_columns),
+                pairs,
+                self.interactions_,
+                seed=seed,
+                stages=stages,
+                folder=folder,
+            )
+            fitting.run(end_of_epoch, lambda: self._warn_of_interrupt(checkpoint))
+            for name, value in fitting.learned().items():
+                setattr(self, name, value)
         return self
+
+    def _warn_of_interrupt(self, checkpoint: str | PathLike[str] | None) -> None:
+        further = "" if checkpoint is None else f" The same call with checkpoint={str(checkpoint)!r} goes on."
+        warnings.warn(
+            f"fit was interrupted. The recommender holds what was learned so far, and can be used.{further}",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def explain(self, user: Any, item: Any) -> pd.Series[float]:
         """Divide a score into what each part contributes.

@@ -17,6 +17,7 @@ from modalsplit.evaluate import ndcg_at_k
 from modalsplit.recommend._highest import highest
 from modalsplit.recommend._index import EFFORT, ItemIndex, Kind, candidates
 from modalsplit.recommend._inputs import (
+    Taken,
     integer_ids,
     is_one_user,
     positions,
@@ -54,7 +55,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     Attributes
     ----------
     interactions_ : csr_array of shape (n_items, n_users)
-        Ones where a user took an item.
+        Ones where a user took an item. A csc_array if they were in files.
     item_ids_ : ndarray of shape (n_items,)
         Ids of the items; their positions if they have none.
     user_ids_ : ndarray of shape (n_users,)
@@ -134,17 +135,20 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         named = row_ids(X, item_ids)
         counted = integer_ids(X, y) if named is None else None
         features = self._check_rows(X, reset=True)
-        self.__dict__.pop("index_", None)
         taken = read_interactions(y, named if counted is None else counted)
         _check_shapes(len(features), taken.positives)
-        self._one_user = is_one_user(y)
-        self._has_item_ids = taken.item_ids is not None
         self._index_type = None if counted is None else type(X.index)
+        self._remember_taken(taken, is_one_user=is_one_user(y))
+        return features
+
+    def _remember_taken(self, taken: Taken, *, is_one_user: bool = False) -> None:
+        self.__dict__.pop("index_", None)
+        self._one_user = is_one_user
+        self._has_item_ids = taken.item_ids is not None
         self.interactions_ = taken.positives
         self.n_items_, self.n_users_ = taken.positives.shape
         self.item_ids_ = _ids_or_positions(taken.item_ids, self.n_items_, "item")
         self.user_ids_ = _ids_or_positions(taken.user_ids, self.n_users_, "user")
-        return features
 
     def _check_rows(self, X: Any, *, reset: bool = False) -> Floats:
         allow_nan = self.__sklearn_tags__().input_tags.allow_nan
@@ -431,13 +435,14 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         return np.concatenate(rows), np.concatenate(best)
 
     def _new_users(self, interactions: Any) -> sparse.csr_array:
-        taken = read_interactions(interactions).positives
+        taken: sparse.csr_array = read_interactions(interactions).positives
         if taken.shape[0] != self.n_items_:
             raise ValueError(
                 f"interactions has {taken.shape[0]} rows, but the fitted catalogue has {self.n_items_} "
                 "items. Give items in the rows and new users in the columns."
             )
-        return taken.T.tocsr()
+        by_user: sparse.csr_array = taken.T.tocsr()
+        return by_user
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """Find the fitted items most like some fitted items, by cosine.

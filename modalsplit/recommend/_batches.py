@@ -40,13 +40,32 @@ class Batches:
         Negatives that a positive is compared with, at most.
     generator : torch.Generator
         Source of chance.
+
+    Attributes
+    ----------
+    n_samples : int
+        How many samples there are.
     """
 
     def __init__(self, taken: TakenItems, sampling: Sampling, n_negatives: int, generator: torch.Generator):
         self.taken, self.sampling = taken, sampling
         self.n_negatives, self.generator = n_negatives, generator
-        has_both = (taken.counts > 0) & (taken.counts < taken.n_items)
-        self.samples = (has_both if sampling == "users" else has_both[taken.users]).nonzero()[:, 0]
+        self.n_samples, self._samples = self._all_samples()
+
+    def _all_samples(self) -> tuple[int, Tensor | None]:
+        """Count the samples, and list them: those of users who took some items but not all; None for all there are."""
+        taken = self.taken
+        if self.sampling == "users":
+            users = ((taken.counts > 0) & (taken.counts < taken.n_items)).nonzero()[:, 0]
+            return len(users), users
+        has_all = (taken.counts == taken.n_items).nonzero()[:, 0]
+        if not len(has_all):
+            return len(taken.items), None
+        counts = torch.ones(len(taken.items), dtype=torch.bool, device=taken.items.device)
+        for user in has_all.tolist():
+            counts[taken.start[user] : taken.start[user] + taken.n_items] = False
+        places = counts.nonzero()[:, 0]
+        return len(places), places
 
     def draw(self, samples: Tensor) -> Batch:
         """Complete some samples to a batch.
@@ -54,18 +73,18 @@ class Batches:
         Parameters
         ----------
         samples : Tensor of int64 of shape (n,)
-            Positions in `samples`.
+            From 0 to ``n_samples - 1``.
 
         Returns
         -------
         Batch
             With fresh negatives.
         """
+        chosen = samples if self._samples is None else self._samples[samples]
         if self.sampling == "users":
-            chosen = self.samples[samples]
             return Batch(chosen, *self.taken.of(chosen), self._shared())
-        chosen = self.samples[samples].sort().values  # and with them, their users
-        owner, item = self.taken.users[chosen], self.taken.items[chosen]
+        chosen = chosen.sort().values  # and with them, their users
+        owner, item = self.taken.owners(chosen), self.taken.items[chosen].long()
         users, row = torch.unique_consecutive(owner, return_inverse=True)
         return Batch(users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from tqdm import tqdm
 from modalsplit.evaluate import ndcg_at_k
 from modalsplit.nn import Attention, AttentiveRanker, Items, move_common, score
 from modalsplit.nn._attention import with_parts_fused
+from modalsplit.objectives import Stages
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss
+from modalsplit.recommend._by_user import counts_of_items, with_columns
 from modalsplit.recommend._cold import expect, stand_in
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
@@ -51,8 +54,14 @@ class Fitting:
         Which parts there are.
     pairs : list of tuple of int
         Positions of the common and the specific part of each modality.
-    interactions : csr_array of shape (n_items, n_users)
-        Who took what.
+    interactions : csr_array or csc_array of shape (n_items, n_users)
+        Who took what; the latter may lie in files.
+    seed : int or None
+        Of every random choice; None for that of the parameters.
+    stages : Stages
+        Keeps what was learned.
+    folder : Path or None
+        Where lists go that need not fit memory; None to hold them there.
     """
 
     def __init__(
@@ -61,19 +70,25 @@ class Fitting:
         parts: NDArray[np.float32],
         present: NDArray[np.bool_],
         pairs: list[tuple[int, int]],
-        interactions: sparse.csr_array,
+        interactions: Any,
+        *,
+        seed: int | None = None,
+        stages: Stages | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.params, self.parts, self.present = params, parts, present
-        rng = check_random_state(params.random_state)
+        self.stages = Stages() if stages is None else stages
+        rng = check_random_state(params.random_state if seed is None else seed)
         self.device = torch.device(_available(params.device))
-        self.generator = torch.Generator(self.device).manual_seed(int(rng.randint(2**31 - 1)))
+        self.seed = int(rng.randint(2**31 - 1))
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
         self.landmark_seed = int(rng.randint(2**31 - 1))
         self.interactions = sparse.csr_array(interactions.T)
         train, self.held_out = self.interactions, None
         if params.early_stopping:
             train, self.held_out = _hold_out(train, params.validation_fraction, rng)
         self.warm = _items_to_train(train)
-        self.train = train[:, self.warm]
+        self.train = with_columns(train, self.warm, folder)
         self.taken = TakenItems(self.train, self.device)
         self.ranker = self._ranker(pairs)
         n_negatives = params.n_negatives or DEFAULT_NEGATIVES[params.sampling]
@@ -81,15 +96,21 @@ class Fitting:
         self.records: list[dict[str, float]] = []
         self.best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
 
-    def run(self, end_of_epoch: Callable[[Callable[[], dict[str, Any]]], bool]) -> None:
-        """Train.
+    def run(
+        self,
+        end_of_epoch: Callable[[Callable[[], dict[str, Any]]], bool],
+        on_interrupt: Callable[[], object] | None = None,
+    ) -> None:
+        """Train, from where the stages say that training ended.
 
         Parameters
         ----------
         end_of_epoch : callable
             Takes a function that returns what is learned so far; returns True to stop.
+        on_interrupt : callable, optional
+            Called when the user interrupts training, which then ends; None to let the interrupt through.
         """
-        params = self.params
+        params, n_samples = self.params, self.batches.n_samples
         bar = tqdm(total=params.max_epochs, disable=not params.verbose, desc="AttentiveBPR", unit="epoch")
 
         def on_epoch(record: dict[str, float]) -> bool:
@@ -97,15 +118,22 @@ class Fitting:
             stop = params.early_stopping and self._has_stopped_growing(record)
             bar.set_postfix(record, refresh=False)
             bar.update()
+            self._seed_epoch()
             return end_of_epoch(self.learned) or stop
 
-        optimizers, n_samples = self._optimizers(), len(self.batches.samples)
+        def keep(state: dict[str, Any]) -> None:
+            at_once = state["ended"] or len(self.records) == params.max_epochs
+            self.stages.keep("training", lambda: {"training": state, "best": list(self.best)}, at_once=at_once)
+
+        optimizers = self._optimizers()
         if not n_samples:  # nobody left an item: there is nothing to rank
             return
         batch_size = params.batch_size or min(-(-n_samples // DEFAULT_STEPS), LARGEST_DEFAULT_BATCH)
         n_steps = params.max_epochs * -(-n_samples // batch_size)
         decay = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 1e-3, n_steps) for o in optimizers if params.decay]
+        kept = self._resumed()
         with bar:
+            bar.update(len(self.records))
             minimise(
                 BatchLoss(self.ranker, self.batches, params.attention, params.loss, params.l2),
                 n_samples,
@@ -115,9 +143,27 @@ class Fitting:
                 generator=self.generator,
                 schedulers=decay,
                 on_epoch=on_epoch,
+                on_interrupt=on_interrupt,
+                resume=kept,
+                keep=keep,
             )
         if self.best[2]:
             self.ranker.load_state_dict(self.best[2])
+
+    def _resumed(self) -> dict[str, Any] | None:
+        self._seed_epoch()
+        kept = self.stages.load("training")
+        if kept is None:
+            return None
+        value, epoch, state = kept["best"]
+        self.best, self.records = (value, epoch, state), [*kept["training"]["history"]]
+        training: dict[str, Any] = kept["training"]
+        return training
+
+    def _seed_epoch(self) -> None:
+        """Let the order of samples, and the negatives, of an epoch follow from the seed and its number alone."""
+        state = np.random.SeedSequence([self.seed, len(self.records)]).generate_state(1, np.uint64)
+        self.generator.manual_seed(int(state[0] >> np.uint64(1)))
 
     def learned(self) -> dict[str, Any]:
         """Return what is learned so far.
@@ -173,7 +219,8 @@ class Fitting:
             return sums_of_history(self.interactions, history)
         users: Floats = _array(self.ranker.users)
         active = np.diff(self.train.indptr) > 0
-        users[~active] = users[active].mean(axis=0)
+        if not active.all():
+            users[~active] = users.mean(axis=0, where=active[:, None])
         return users
 
     def _ranker(self, pairs: list[tuple[int, int]]) -> AttentiveRanker:
@@ -206,10 +253,10 @@ class Fitting:
     def _start(self, n: int, n_components: int) -> Tensor:
         draw = torch.rand if self.params.init == "uniform" else torch.randn
         values = draw(n, n_components, generator=self.generator, device=self.device)
-        return values if self.params.init == "uniform" else NORMAL_INIT * values
+        return values if self.params.init == "uniform" else values.mul_(NORMAL_INIT)
 
     def _log_popularity(self) -> Tensor:
-        counts = np.bincount(self.train.indices, minlength=self.train.shape[1])
+        counts = counts_of_items(self.train)
         return self._tensor(np.log(counts + 1) - np.log(counts + 1).mean())
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
@@ -342,7 +389,7 @@ def _default_components(n_parts: int, width: int, projection: bool) -> int:
 
 def _items_to_train(taken: sparse.csr_array) -> NDArray[np.intp]:
     """Choose the items that somebody took, or all if that leaves nobody an item to rank lower."""
-    warm: NDArray[np.intp] = np.flatnonzero(np.bincount(taken.indices, minlength=taken.shape[1]))
+    warm: NDArray[np.intp] = np.flatnonzero(counts_of_items(taken))
     counts = np.diff(taken.indptr)
     return warm if (counts[counts > 0] < len(warm)).any() else np.arange(taken.shape[1])
 

@@ -14,7 +14,7 @@ Ids = NDArray[Any]
 class Taken(NamedTuple):
     """Who took what, with the ids that came with it."""
 
-    positives: sparse.csr_array
+    positives: Any  # csr_array, or csc_array of files
     item_ids: Ids | None
     user_ids: Ids | None
 

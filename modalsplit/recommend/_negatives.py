@@ -24,22 +24,34 @@ class TakenItems:
     ----------
     counts : Tensor of int64 of shape (n_users,)
         How many items each user took.
-    users, items : Tensor of int64 of shape (n_interactions,)
-        The interactions, by user.
+    items : Tensor of int of shape (n_interactions,)
+        Items, by user and ascending: the indices of `taken` themselves where they are in order, so that they may be a file
+        that is mapped into memory.
     """
 
     def __init__(self, taken: sparse.csr_array, device: torch.device) -> None:
-        taken = sparse.csr_array(taken)
-        taken.sort_indices()
+        if not taken.has_sorted_indices:
+            taken = taken.sorted_indices()
         self.n_items = taken.shape[1]
-        self.start = torch.as_tensor(taken.indptr[:-1], dtype=torch.int64, device=device)
-        self.items = torch.as_tensor(taken.indices, dtype=torch.int64, device=device)
-        self.counts = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device).diff()
-        self.users = torch.repeat_interleave(self.counts)
-        # The k-th taken item t has t - k items before it that were not taken: ascending within a user, and
-        # across users with an offset, so that one binary search finds the r-th item not taken.
-        rank = torch.arange(len(self.items), device=device) - self.start[self.users]
-        self._untaken_before = self.users * (self.n_items + 1) + self.items - rank
+        self.items = torch.as_tensor(taken.indices, device=device)
+        bounds = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device)
+        self.start, self._end = bounds[:-1], bounds[1:]
+        self.counts = bounds.diff()
+
+    def owners(self, places: Tensor) -> Tensor:
+        """Tell whose interactions some are.
+
+        Parameters
+        ----------
+        places : Tensor of int64 of shape (n,)
+            Positions in `items`.
+
+        Returns
+        -------
+        Tensor of int64 of shape (n,)
+            Users, by position.
+        """
+        return torch.searchsorted(self._end, places, right=True)
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """List the items of some users.
@@ -60,7 +72,7 @@ class TakenItems:
         row = torch.repeat_interleave(counts)
         first = counts.cumsum(0) - counts
         within = torch.arange(len(row), device=row.device) - first[row]
-        return row, self.items[self.start[users][row] + within]
+        return row, self.items[self.start[users][row] + within].long()
 
     def draw_negatives(self, users: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw items that users did not take, uniformly and with replacement.
@@ -82,9 +94,19 @@ class TakenItems:
         left = (self.n_items - self.counts[users]).unsqueeze(1)
         chance = torch.rand(len(users), n, generator=generator, device=users.device, dtype=torch.float64)
         r = (chance * left).long().clamp(max=left - 1)
-        keys = users.unsqueeze(1) * (self.n_items + 1) + r
-        n_before = torch.searchsorted(self._untaken_before, keys, right=True)
-        return r + n_before - self.start[users].unsqueeze(1)
+        return r + self._n_taken_before(users.unsqueeze(1), r)
+
+    def _n_taken_before(self, users: Tensor, r: Tensor) -> Tensor:
+        """Count the items that users took before the r-th item that they did not take."""
+        # The k-th taken item t has t - k items before it that were not taken: a bisection of these finds the place.
+        start, most = self.start[users], self.counts[users]
+        low, high = torch.zeros_like(r), most.expand_as(r)
+        for _ in range(int(most.max()).bit_length() if len(users) else 0):
+            middle = (low + high) // 2
+            place = (start + middle).clamp(max=len(self.items) - 1)
+            is_before = (middle < high) & (self.items[place] - middle <= r)
+            low, high = torch.where(is_before, middle + 1, low), torch.where(is_before, high, middle)
+        return low
 
     def not_taken(self, users: Tensor, candidates: Tensor) -> Tensor:
         """Tell which candidates each user did not take.

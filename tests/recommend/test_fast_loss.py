@@ -44,7 +44,7 @@ def gradients(loss_class, model, loss, attention, sampling):
     taken = sparse.csr_array((np.random.default_rng(1).random((N_USERS, N_ITEMS)) < 0.4).astype(float))
     batches = Batches(TakenItems(taken, torch.device("cpu")), sampling, 3, torch.Generator().manual_seed(2))
     model.zero_grad()
-    value = loss_class(model, batches, attention, loss, 0.1)(torch.arange(0, len(batches.samples), 2))
+    value = loss_class(model, batches, attention, loss, 0.1)(torch.arange(0, batches.n_samples, 2))
     value.backward()
     dense = [
         p.grad.to_dense() if p.grad.is_sparse else p.grad.clone() for p in model.parameters() if p.grad is not None

@@ -60,7 +60,7 @@ def test_bpr_of_a_batch_of_users_matches_loops(taken, history, projection, atten
     model = ranker(history, projection)
     lists = TakenItems(sparse.csr_array(taken.astype(float)), torch.device("cpu"))
     batches = Batches(lists, "users", N_ITEMS, torch.Generator())
-    value = BatchLoss(model, batches, attention, "bpr", 0.0)(torch.arange(len(batches.samples)))
+    value = BatchLoss(model, batches, attention, "bpr", 0.0)(torch.arange(batches.n_samples))
 
     def score(u, i, left_out):
         vector, bias = slow_item(model, i, attention)
@@ -97,9 +97,9 @@ def test_l2_is_the_mean_squared_norm_of_users_and_items(taken):
     model = ranker(history=False, projection=False)
     lists = TakenItems(sparse.csr_array(taken.astype(float)), torch.device("cpu"))
     batches = Batches(lists, "users", N_ITEMS, torch.Generator())
-    samples = torch.arange(len(batches.samples))
+    samples = torch.arange(batches.n_samples)
     without, with_l2 = (BatchLoss(model, batches, "item", "bpr", l2)(samples).item() for l2 in (0.0, 0.5))
-    users = np.square(model.users[batches.samples].detach().numpy()).sum(axis=1).mean()
+    users = np.square(model.users[batches._samples].detach().numpy()).sum(axis=1).mean()
     items = np.mean([np.square(slow_item(model, i, "item")[0]).sum() for i in range(N_ITEMS)])
     assert with_l2 - without == pytest.approx(0.5 * (users + items), rel=1e-4)
 
@@ -110,7 +110,7 @@ def test_every_parameter_learns(taken, attention, history):
     model = ranker(history, projection=True)
     lists = TakenItems(sparse.csr_array(taken.astype(float)), torch.device("cpu"))
     batches = Batches(lists, "users", N_ITEMS, torch.Generator())
-    BatchLoss(model, batches, attention, "softmax", 0.01)(torch.arange(len(batches.samples))).backward()
+    BatchLoss(model, batches, attention, "softmax", 0.01)(torch.arange(batches.n_samples)).backward()
     for name, parameter in model.named_parameters():
         gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
         assert gradient.abs().sum() > 0, name

@@ -51,7 +51,7 @@ def test_of_lists_what_each_user_took(taken, lists):
 @pytest.mark.parametrize("sampling", ["users", "interactions"])
 def test_an_epoch_holds_every_positive_once(taken, lists, sampling):
     batches = Batches(lists, sampling, 3, generator())
-    batch = batches.draw(torch.arange(len(batches.samples)))
+    batch = batches.draw(torch.arange(batches.n_samples))
     pairs = sorted(zip(batch.users[batch.row].tolist(), batch.item.tolist(), strict=True))
     assert pairs == sorted((u, i) for u, i in np.argwhere(taken).tolist() if not taken[u].all())
 
