@@ -35,7 +35,6 @@ from modalsplit.modalities import (
     stacked_columns,
 )
 from modalsplit.objectives import (
-    Checkpoint,
     Fitted,
     Seen,
     Settings,
@@ -46,11 +45,13 @@ from modalsplit.objectives import (
     fit_objective,
     fit_seen,
     nothing_seen,
+    opened_by_ranks,
     see,
     survey,
 )
 from modalsplit.stores import FeatureStore
 from modalsplit.stores._write import write_matrix, write_shards
+from modalsplit.training import from_first, ranks
 
 DEFAULT_COMPONENTS = 150
 _OBJECTIVES = {"stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"}
@@ -642,7 +643,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         return tags
 
     def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return from_first(lambda: int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
 
     def _settings(self, n_components: int, seed: int, device: torch.device) -> Settings:
         return Settings(
@@ -656,7 +657,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     def _progress(self, what: str, n_steps: int, unit: str) -> Iterator[Callable[..., object]]:
         """Show what is done, how fast, and how long it will take."""
         name = f"{type(self).__name__}: {what}"
-        with tqdm(desc=name, total=n_steps, unit=f" {unit}", disable=not self.verbose) as bar:
+        with tqdm(desc=name, total=n_steps, unit=f" {unit}", disable=not self.verbose or ranks().rank > 0) as bar:
 
             def done(n: int = 1, record: dict[str, float] | None = None) -> None:
                 if record is not None:
@@ -678,8 +679,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         versions = {"modalities": self.modality_names_, "torch": torch.__version__}
         data = {"items": len(views[0]), "columns": self.n_features_per_modality_, "sha256": _fingerprint(views)}
         known = None if self.random_state is None else seed
-        with Checkpoint.opened(checkpoint, {**parameters, **versions}, data, known) as stages:
-            yield stages, stages.seed
+        with opened_by_ranks(checkpoint, {**parameters, **versions}, data, known) as stages:
+            yield stages
 
     def _warn_of_interrupt(self, checkpoint: str | PathLike[str] | None) -> None:
         further = "" if checkpoint is None else f" The same call with checkpoint={str(checkpoint)!r} goes on."

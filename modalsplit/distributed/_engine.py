@@ -205,7 +205,7 @@ def _mapped(
         held = [ray.put(tuple(shared))]  # in a list, or Ray would fetch it for each task anew
     except TypeError as error:
         raise TypeError(
-            f"What {function.__name__} needs cannot be sent to workers: {error}. Give features as files: "
+            f"What is needed cannot be sent to workers: {error.__cause__ or error}. Give features as files: "
             "modalsplit.stores.write_store makes such of any store."
         ) from error
     task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=RETRIES)(_run)

@@ -261,7 +261,9 @@ def recommend(
     """
     check_is_fitted(model)
     rows = _Users(model.user_ids_ if users is None else np.asarray(users))
-    rows.check_ids()
+    values, counts = np.unique(rows.ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"User {values[counts > 1][0]!r} is named {counts.max()} times. Name each user once.")
     origin = {"model": joblib_hash(model), "users": rows.fingerprint(), "k": k, "exclude_seen": exclude_seen}
     job = Job("recommend", rows, _best, [model, k, exclude_seen], origin, "user_id", rows_a_shard, rows_a_shard)
     write(job, out, workers_of(num_workers, cpus_per_worker, patience=patience), verbose=verbose)

@@ -70,6 +70,8 @@ def write(job: Job, out: str | PathLike[str], workers: Workers, *, verbose: bool
     OSError
         If the disk is full.
     """
+    if workers.number > 1:
+        workers.check()  # before anything is written
     with (
         claimed(out, job.rows.n_rows, job.origin, job.rows_a_shard) as (shards, n_done),
         tqdm(desc=job.name, total=job.rows.n_rows, initial=n_done, unit=" rows", disable=not verbose) as bar,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from modalsplit.objectives._checkpoint import Checkpoint
+from modalsplit.objectives._checkpoint import Checkpoint, opened_by_ranks
 from modalsplit.objectives._closed_form import fit_closed_form
 from modalsplit.objectives._fitted import Fitted, Progress, Settings, Stages
 from modalsplit.objectives._scan import scanning
@@ -32,6 +32,7 @@ __all__ = [
     "fit_stable",
     "fit_trained",
     "nothing_seen",
+    "opened_by_ranks",
     "scanning",
     "see",
     "survey",

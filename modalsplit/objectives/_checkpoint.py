@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from modalsplit.files._archive import read_archive, write_archive
 from modalsplit.files._codec import Reader, Writer
 from modalsplit.files._known import Known
 from modalsplit.objectives._fitted import Stages
+from modalsplit.training import from_first, ranks
 
 FORM, VERSION = "modalsplit checkpoint", "1"
 ABOUT = "checkpoint.json"
@@ -111,6 +112,57 @@ class Checkpoint(Stages):
     def folder(self) -> Iterator[Path]:
         """Give the folder itself: large files serve the next attempt, too."""
         yield self._folder
+
+
+class _OfFirst(Stages):
+    """Stages that the first of several processes keeps and reads, for all; large files are each process's own."""
+
+    def __init__(self, kept: Stages | None) -> None:
+        self._kept = kept
+
+    def load(self, name: str) -> Any:
+        return from_first(lambda: None if self._kept is None else self._kept.load(name))
+
+    def keep(self, name: str, value: Callable[[], Any], *, at_once: bool = True) -> None:
+        if self._kept is not None:
+            self._kept.keep(name, value, at_once=at_once)
+
+
+@contextmanager
+def opened_by_ranks(
+    folder: str | PathLike[str], configuration: Mapping[str, Any], data: Mapping[str, Any], seed: int | None
+) -> Iterator[tuple[Stages, int]]:
+    """Begin a checkpoint, or go on with one, as `Checkpoint.opened`; of several processes that fit together, the first does.
+
+    Parameters
+    ----------
+    folder, configuration, data, seed
+        As for `Checkpoint.opened`.
+
+    Yields
+    ------
+    stages : Stages
+        For this process.
+    seed : int
+        For all.
+
+    Raises
+    ------
+    Exception
+        As `Checkpoint.opened`, on every process.
+    """
+    with ExitStack() as stack:
+
+        def opened() -> int:
+            opened_here.append(stack.enter_context(Checkpoint.opened(folder, configuration, data, seed)))
+            return opened_here[0].seed
+
+        opened_here: list[Checkpoint] = []
+        known = from_first(opened)
+        if ranks().world == 1:
+            yield opened_here[0], known
+        else:
+            yield _OfFirst(opened_here[0] if opened_here else None), known
 
 
 def _read_about(path: Path) -> dict[str, Any]:

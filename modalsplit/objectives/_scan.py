@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+from modalsplit.training import mapped_by_ranks
+
 ROWS_A_BLOCK = 4096
 # Stretches of rows that are summed up alone, and then together: at least so many blocks, and so many stretches at most. They
 # depend on nothing but the number of rows, and so do the sums, to the last bit, whoever computes them.
@@ -14,14 +16,9 @@ BLOCKS_A_STRETCH, MOST_STRETCHES = 4, 64
 Scan = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], Iterator[Any]]
 
 
-def _here(function: Callable[..., Any], shared: Sequence[Any], items: Sequence[Any]) -> Iterator[Any]:
-    for item in items:
-        yield function(*shared, item)
-
-
 # Calls a function of a module, f(*shared, item), for each item, and yields the results in their order. Whoever has more
 # processes sets another one for the time of a fit.
-scanning: ContextVar[Scan] = ContextVar("scanning", default=_here)
+scanning: ContextVar[Scan] = ContextVar("scanning", default=mapped_by_ranks)
 
 
 def stretches(n_rows: int) -> list[slice]:

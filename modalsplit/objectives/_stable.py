@@ -52,7 +52,7 @@ from modalsplit.objectives._closed_form import (
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
 from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centred, predicts_better
 from modalsplit.objectives._stored import AllRows, Matrix
-from modalsplit.training import minimise
+from modalsplit.training import minimise, shared_out
 
 # With fewer rows than this, features learned from them are chance.
 FEWEST_ROWS = 200
@@ -412,6 +412,7 @@ class _FeatureLearning:
                 on_interrupt=None if settings.on_interrupt is None else course.on_interrupt,
                 resume=course.resume(),
                 keep=course.keep,
+                together=True,
             )
         learner.modules.load_state_dict(course.best[1])
 
@@ -427,7 +428,7 @@ class _FeatureLearning:
         sizes = [x.square().mean() for x in self.inputs]
 
         def loss(batch: _Batch) -> Tensor:
-            features = [network(x) for network, x in zip(networks, batch.inputs, strict=True)]
+            features = [_by_all(network, x) for network, x in zip(networks, batch.inputs, strict=True)]
             losses = []
             for a, b in pairs:
                 both = batch.present[:, a] & batch.present[:, b]
@@ -444,7 +445,7 @@ class _FeatureLearning:
 
         def loss(batch: _Batch) -> Tensor:
             features = [
-                _without(network(x), known)
+                _without(_by_all(network, x), known)
                 for network, x, known in zip(networks, batch.inputs, batch.known, strict=True)
             ]
             losses = []
@@ -455,6 +456,12 @@ class _FeatureLearning:
             return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
         return _Learner(networks, nn.ModuleList(networks), loss, self._found())
+
+
+def _by_all(network: FeatureNetwork, x: Tensor) -> Tensor:
+    """Compute features of a batch; where several processes train together, each of its share of the rows."""
+    (features,) = shared_out(lambda rows: [network(rows)], x)
+    return features
 
 
 class _Course:

@@ -7,6 +7,7 @@ for `stable` frozen canonical anchors. Everything else is here, once.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from itertools import combinations
@@ -30,7 +31,7 @@ from modalsplit.objectives._network import (
     through,
 )
 from modalsplit.objectives._verdict import judge_parts
-from modalsplit.training import minimise
+from modalsplit.training import minimise, shared_out
 
 OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # Devices for which torch moves all parameters in one go.
@@ -164,6 +165,7 @@ class _Training:
                     on_interrupt=settings.on_interrupt,
                     resume=None if kept is None else kept["training"],
                     keep=keep,
+                    together=True,
                 )
             except FloatingPointError:
                 if watch is None:
@@ -185,7 +187,10 @@ class _Training:
     def losses(self, rows: Tensor) -> dict[str, Tensor]:
         """Average the losses of all pairs on some rows, and measure the size of the parts."""
         inputs = [x[rows] for x in self.inputs]
-        parts = [self.network.parts(x, modality) for modality, x in enumerate(inputs)]
+        parts = [
+            PartsOf(*shared_out(functools.partial(self.network.parts, modality=modality), x))
+            for modality, x in enumerate(inputs)
+        ]
         present = self.rows.present[rows]
         losses = []
         for pair, whole in zip(self.pairs, self.wholes, strict=True):

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-__all__ = ["minimise"]
+from modalsplit.training._ranks import average_gradients, from_first, mapped_by_ranks, ranks, shared_out
+
+__all__ = ["average_gradients", "from_first", "mapped_by_ranks", "minimise", "ranks", "shared_out"]
 
 Losses = Tensor | Mapping[str, Tensor]
 State = dict[str, Any]
@@ -53,6 +55,7 @@ def minimise(
     on_interrupt: Callable[[], object] | None = None,
     resume: State | None = None,
     keep: Callable[[State], object] | None = None,
+    together: bool = False,
 ) -> list[dict[str, float]]:
     """Minimise a loss by mini-batches, each sample once an epoch.
 
@@ -86,6 +89,9 @@ def minimise(
     keep : callable, optional
         Takes the state at the end of each epoch: parameters, optimisers, schedules, generator and history, as
         numbers, texts, tensors, and lists and dicts of them. They are not copies.
+    together : bool, default=False
+        Whether the processes of ``torch.distributed``, if there are several, share the work: `loss_of` must give the same
+        loss on all, with `shared_out`, and gradients are averaged. Without, each process does the same alone.
 
     Returns
     -------
@@ -104,9 +110,8 @@ def minimise(
         history, ended = _restored(resume, optimizers, steppers, generator)
     try:
         while not ended and len(history) < max_epochs:
-            record = _epoch(
-                loss_of, batches(n_samples, batch_size, min_batch, generator), n_samples, optimizers, steppers, max_norm
-            )
+            order = batches(n_samples, batch_size, min_batch, generator)
+            record = _epoch(loss_of, order, n_samples, optimizers, steppers, max_norm, together)
             if not all(map(math.isfinite, record.values())):
                 raise FloatingPointError(
                     f"The loss is no longer finite in epoch {len(history) + 1}: {record}. Lower learning_rate, or look "
@@ -175,21 +180,30 @@ def _epoch(
     optimizers: Sequence[_Optimizer],
     steppers: Sequence[Stepper],
     max_norm: float | None,
+    together: bool,
 ) -> dict[str, float]:
     totals: dict[str, Tensor] = {}
     for batch in order:
         losses = loss_of(batch)
         named = losses if isinstance(losses, Mapping) else {"loss": losses}
-        _step(named["loss"], optimizers, steppers, max_norm)
+        _step(named["loss"], optimizers, steppers, max_norm, together)
         for name, value in named.items():
             totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
     return {name: float(total) for name, total in totals.items()}
 
 
-def _step(loss: Tensor, optimizers: Sequence[_Optimizer], steppers: Sequence[Stepper], max_norm: float | None) -> None:
+def _step(
+    loss: Tensor,
+    optimizers: Sequence[_Optimizer],
+    steppers: Sequence[Stepper],
+    max_norm: float | None,
+    together: bool,
+) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if together:
+        average_gradients(_parameters(optimizers))
     if max_norm is not None:
         clip_grad_norm_(_parameters(optimizers), max_norm)
     for stepper in steppers:
