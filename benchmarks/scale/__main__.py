@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scale.page import write_top
+
 WIDTHS = {"image": 1024, "text": 300}
 ROWS_A_BLOCK, COMPONENTS = 4096, 64
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def make(folder: Path, n_rows: int) -> None:
@@ -172,7 +173,7 @@ def write(n_rows: int, gigabytes: float, baseline: float, rows: list[dict[str, o
         + "\n".join(lines)
         + "\n\nMade by `python -m benchmarks.scale`.\n"
     )
-    (RESULTS / "scale.md").write_text(text)
+    write_top(text)
     print(text)
 
 
