@@ -202,7 +202,7 @@ class GradientRecommender(CallbackSupportMixin, Recommender):
 
         def loss_of(batch: Tensor) -> Tensor:
             chosen = samples[batch]
-            users, positive = taken.users[chosen], taken.items[chosen]
+            users, positive = taken.users[chosen], taken.items[chosen].long()
             negative = taken.draw_negatives(users, self.n_negatives, generator)
             items = torch.cat([positive[:, None], negative], dim=1)
             # Each distinct item is encoded once, however often it occurs in the batch.

@@ -145,7 +145,7 @@ class MMGCN(GradientRecommender):
         )
 
     def _make_module(self, content: Tensor, widths: Sequence[int], taken: TakenItems) -> PairScorer:
-        graph = bipartite_graph(taken.users, taken.items, self.n_users_, taken.n_items)
+        graph = bipartite_graph(taken.users, taken.items.long(), self.n_users_, taken.n_items)
         return MultiModalGCN(
             content,
             widths,

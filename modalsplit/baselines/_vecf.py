@@ -273,7 +273,7 @@ class VECF(GradientRecommender):
         written = samples[words[:, 0] > 0]
         if not len(written):
             return None
-        users, items = taken.users[written], taken.items[written]
+        users, items = taken.users[written], taken.items[written].long()
         share = len(written) / len(samples)
         loss = review_loss(self._ranker, self.writer_, users, items, self._words[written])
         return self.review_weight * share * loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -37,6 +39,11 @@ class TakenItems:
         bounds = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device)
         self.start, self._end = bounds[:-1], bounds[1:]
         self.counts = bounds.diff()
+
+    @functools.cached_property
+    def users(self) -> Tensor:
+        """Whose each of `items` is: int64 of shape (n_interactions,). Made when it is asked for; `owners` needs no such list."""
+        return torch.repeat_interleave(self.counts)
 
     def owners(self, places: Tensor) -> Tensor:
         """Tell whose interactions some are.
