@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils import Tags, check_array, check_random_state, gen_batches
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -49,14 +49,15 @@ from modalsplit.objectives import (
     see,
     survey,
 )
-from modalsplit.stores import FeatureStore
+from modalsplit.stores import ArrayStore, FeatureStore
 from modalsplit.stores._write import write_matrix, write_shards
 from modalsplit.training import from_first, ranks
 
 DEFAULT_COMPONENTS = 150
 _OBJECTIVES = {"stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"}
 _PARTS = ("common", "specific")
-_NUMBERS = (np.float64, np.float32)
+_NUMBERS = (np.float64, np.float32, np.float16)
+_ROWS_A_BLOCK = 4096
 # Parameters that go to the objectives as they are.
 _SETTINGS = (
     "objective",
@@ -799,7 +800,14 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.n_features_per_modality_ = tuple(view.shape[1] for view in views)
         self.n_features_in_ = sum(self.n_features_per_modality_)
         dtype = np.result_type(*views)
-        return [view.astype(dtype, copy=False) for view in views]
+        if dtype == np.float16 and self._can_be_stored():
+            # As a store: blocks become float32 where they are read, and no copy of all is made.
+            store = ArrayStore(dict(zip(self.modality_names_, views, strict=True)))
+            return [survey(store, m, self._progress, _device(self.device)) for m in range(len(views))]
+        return [view.astype(np.promote_types(dtype, np.float32), copy=False) for view in views]
+
+    def _can_be_stored(self) -> bool:
+        return self.objective == "cca" or (self.objective == "stable" and self.extractor in {None, "learned"})
 
     def _stored_views(self, store: FeatureStore, y: Any) -> list[StoredView]:
         if y is not None:
@@ -942,7 +950,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         if self.missing == "error" and all(view is not None for view in views):
             self._refuse_missing(have, first_row)
         parts = [self._encode_modality(view, have[:, m], m) for m, view in enumerate(views)]
-        dtype = next(view.dtype for view in views if view is not None)
+        dtype = np.promote_types(np.float32, next(view.dtype for view in views if view is not None))
         common, specific = ([part[i].astype(dtype, copy=False) for part in parts] for i in (0, 1))
         if self.missing != "nan" and not have.all():
             stand_in = self._stand_in(common, have)
@@ -966,12 +974,15 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         dtype = next(self.module_.buffers()).dtype
         common, specific = torch.full((2, len(rows), self.n_components_), torch.nan, dtype=dtype)
-        if view is not None and rows.any():
-            with torch.inference_mode():
-                chosen = view if rows.all() else view[rows]
-                parts = self.module_(torch.from_numpy(_writeable(chosen)).to(dtype), modality)
-            kept = torch.from_numpy(rows)
-            common[kept], specific[kept] = parts
+        if view is not None:
+            for block in gen_batches(len(rows), _ROWS_A_BLOCK):  # so that what is made on the way stays small
+                kept = torch.from_numpy(np.flatnonzero(rows[block]))
+                if not len(kept):
+                    continue
+                chosen = view[block] if len(kept) == len(view[block]) else view[block][rows[block]]
+                with torch.inference_mode():
+                    parts = self.module_(_shared(chosen).to(dtype), modality)
+                common[block][kept], specific[block][kept] = parts
         return common.numpy(), specific.numpy()
 
 
@@ -982,7 +993,8 @@ def _device(name: str) -> torch.device:
 
 
 def _tensor(view: NDArray[Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(_writeable(view)).to(device)
+    whole = _shared(view).to(device)
+    return whole.float() if whole.dtype == torch.float16 else whole
 
 
 def _torch_dtype(views: Sequence[Any]) -> torch.dtype:
@@ -1019,6 +1031,10 @@ def _check_same_rows(X: NDArray[Any], y: NDArray[Any]) -> None:
         )
 
 
-def _writeable(view: NDArray[Any]) -> NDArray[Any]:
-    """Copy only where torch needs it."""
-    return view if view.flags.writeable and all(stride > 0 for stride in view.strides) else view.copy()
+def _shared(view: NDArray[Any]) -> torch.Tensor:
+    """Look at an array as a tensor, without a copy if torch can. Nobody writes to it, so that it may be read-only."""
+    if not view.flags.c_contiguous and not (view.flags.writeable and all(stride > 0 for stride in view.strides)):
+        view = view.copy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(view)

@@ -503,3 +503,28 @@ def test_parts_come_one_matrix_a_modality_whatever_the_output(frame, fitted, dat
     assert_array_equal(parts.views[1], data.X_txt)
     assert_allclose(np.hstack(parts.common), fitted.transform(data.X_img, data.X_txt).common, atol=1e-9)
     assert_allclose(np.hstack(parts.specific), fitted.transform(data.X_img, data.X_txt).specific, atol=1e-9)
+
+
+def test_half_precision_is_fitted_as_single_without_a_copy_of_all():
+    data = make_modalities(400, random_state=0)
+    half = data.X_img.astype(np.float16), data.X_txt.astype(np.float16)
+    single = [x.astype(np.float32) for x in half]
+    fits = [
+        DisentangledModalityEncoder(6, objective="cca", random_state=0).fit(*views).parts(*views)
+        for views in (half, single)
+    ]
+    for one, other in zip(fits[0].common + fits[0].specific, fits[1].common + fits[1].specific, strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_a_map_of_memory_that_is_read_only_is_fitted_as_an_array(tmp_path):
+    data = make_modalities(400, random_state=0)
+    for name, x in (("image", data.X_img), ("text", data.X_txt)):
+        np.save(tmp_path / f"{name}.npy", x)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("image", "text")]
+    one, other = (
+        DisentangledModalityEncoder(6, objective="cca", random_state=0).fit(*views).transform(*views)
+        for views in (mapped, (data.X_img, data.X_txt))
+    )
+    np.testing.assert_array_equal(one.common, other.common)

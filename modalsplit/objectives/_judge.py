@@ -20,6 +20,7 @@ LEAST_SHARE = 0.5
 STANDARD_ERRORS = 2.0
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
+PAIRS_AT_A_TIME = 32
 
 
 Pair = tuple[int, int]
@@ -41,8 +42,8 @@ class PairVerdict(NamedTuple):
         How many directions are common.
     correlations : Tensor of shape (n_pairs,)
         Of the canonical pairs.
-    variates : pair of Tensor of shape (n_held_out, n_pairs)
-        The canonical variates of both modalities, each standardised.
+    variates : pair of Tensor of shape (n_held_out, rank)
+        The leading canonical variates of both modalities, each standardised.
     errors : Tensor of shape (n_held_out,)
         Squared error of the other modality's anchors, predicted from the common part, averaged over both ways
         (Eq. 5), as a share of the anchors' mean square: 1 if nothing is predicted.
@@ -159,13 +160,11 @@ def judge(
             x, y = ([of_all[m] for m in pair] for of_all in (features, targets))
             train = moments[k][pair] if moments else _moments(x, y, of_pair, fold.train)
             rows = fold.held_out[of_pair[fold.held_out].all(1)]
-            trials.append(_Trial([z[rows] for z in x], [z[rows] for z in y], train, ridge))
-        n_pairs = min(trial.variates[0].shape[1] for trial in trials)
-        held_out = [torch.cat([trial.variates[m][:, :n_pairs] for trial in trials]) for m in (0, 1)]
-        correlations = pairwise_correlations(held_out[0], held_out[1])
-        rank = common_rank(correlations, len(held_out[0]), most, fixed)
+            trials.append(_Trial(x, y, rows, train, ridge))
+        correlations = _correlations(trials)
+        rank = common_rank(correlations, sum(len(trial.rows) for trial in trials), most, fixed)
         errors = torch.cat([trial.errors(rank) for trial in trials])
-        u, v = (_standardised(x) for x in held_out)
+        u, v = (_standardised(torch.cat([trial.variates(m, slice(rank)) for trial in trials])) for m in (0, 1))
         verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
     return Verdict(verdicts, ridge)
 
@@ -258,18 +257,25 @@ def _moments(features: Sequence[Tensor], targets: Sequence[Tensor], present: Ten
 class _Trial:
     """The canonical directions of a fold's training rows, and its held-out rows that have both modalities.
 
-    Training rows are only known by their moments.
+    Training rows are only known by their moments. What is made of the others is made when it is asked for, as the variates of
+    all folds are as large as the anchors.
     """
 
-    def __init__(self, features: Sequence[Tensor], targets: Sequence[Tensor], train: Moments, ridge: float) -> None:
-        self.targets = targets
+    def __init__(
+        self, features: Sequence[Tensor], targets: Sequence[Tensor], rows: Tensor, train: Moments, ridge: float
+    ) -> None:
+        self.features, self.targets, self.rows = features, targets, rows
         self.train = train
         chosen = train.select([range(y.shape[1], width) for y, width in zip(targets, train.widths, strict=True)])
         self.means = chosen.means()
         (left, cross), (_, right) = chosen.centred().joint()
         canonical = canonical_directions(left, right, cross, ridge)
         self.directions = canonical.left, canonical.right
-        self.variates = [(x - m) @ d for x, m, d in zip(features, self.means, self.directions, strict=True)]
+
+    def variates(self, modality: int, columns: slice) -> Tensor:
+        """Compute some canonical variates of one modality's held-out rows."""
+        apart = self.features[modality][self.rows] - self.means[modality]
+        return apart @ self.directions[modality][:, columns]
 
     def errors(self, rank: int) -> Tensor:
         """Squared errors of either modality's targets, as predicted from the other one's leading variates."""
@@ -284,10 +290,21 @@ class _Trial:
         spread = products[source][source][columns, columns] - shift - shift.T + n * torch.outer(mean, mean)
         joint = products[source][target][columns, wanted] - torch.outer(total, mean_target)
         coefficients = torch.linalg.solve(direction.T @ spread @ direction, direction.T @ joint)
-        apart = self.targets[target] - mean_target
-        errors = (apart - self.variates[source][:, :rank] @ coefficients).square().sum(1)
+        apart = self.targets[target][self.rows] - mean_target
+        errors = (apart - self.variates(source, slice(rank)) @ coefficients).square().sum(1)
         share: Tensor = errors / apart.square().sum(1).mean().clamp(min=torch.finfo(apart.dtype).tiny)
         return share
+
+
+def _correlations(trials: Sequence[_Trial]) -> Tensor:
+    """Correlate the canonical pairs over the held-out rows of all folds, some pairs at a time."""
+    n_pairs = min(trial.directions[0].shape[1] for trial in trials)
+    found = []
+    for start in range(0, n_pairs, PAIRS_AT_A_TIME):
+        columns = slice(start, min(start + PAIRS_AT_A_TIME, n_pairs))
+        u, v = (torch.cat([trial.variates(m, columns) for trial in trials]) for m in (0, 1))
+        found.append(pairwise_correlations(u, v))
+    return torch.cat(found) if found else trials[0].directions[0].new_zeros(0)
 
 
 def _standardised(x: Tensor) -> Tensor:

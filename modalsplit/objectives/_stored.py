@@ -116,7 +116,7 @@ def presence(view: Matrix, sample: Tensor | None) -> Tensor:
         True where it is there.
     """
     if isinstance(view, Tensor):
-        return ~view.isnan().any(1)
+        return torch.cat([~block.isnan().any(1) for block in torch.split(view, ROWS_A_BLOCK)])
     return view.present if sample is None else view.present[sample.to(view.present.device)]
 
 
@@ -179,7 +179,8 @@ def affine_scores(affine: Affine, x: Tensor, have: Tensor) -> Tensor:
     """
     weight = affine.weight.to(x.dtype)
     scores = torch.empty(len(x), weight.shape[1], dtype=torch.float64, device=x.device)
-    for block, out, there in zip(*(torch.split(y, ROWS_A_BLOCK) for y in (x, scores, have)), strict=True):
+    # Smaller blocks than elsewhere: each is held in double precision, too.
+    for block, out, there in zip(*(torch.split(y, ROWS_A_BLOCK // 4) for y in (x, scores, have)), strict=True):
         # The mean goes first, in double precision: it may be far larger than what varies.
         out.copy_(torch.where(there[:, None], (block.double() - affine.mean).to(x.dtype) @ weight, 0.0))
     return scores
