@@ -57,7 +57,8 @@ over the test items, every item of the query's class counts. Recall@10: an item 
 
 **Ours.** `DisentangledModalityEncoder({N_COMPONENTS}, objective=...)` with its defaults. "stable" is the default objective and "cca" its
 closed form, so that no target compares the two. The others are trained for {N_STEPS:,} steps, as the deep rivals are;
-"paper_literal" diverges by design and is judged by its last finite state.
+"paper_literal" diverges by design and is judged by its last finite state. On real data "stable, all components" is the default with
+`common_rank={N_COMPONENTS}`, to stand beside the rivals' variants with all components.
 
 **Rivals' specific parts.** AJIVE has its own. The others have none and get what a least-squares regression on a view's own shared
 part leaves of its {N_COMPONENTS} leading principal components.

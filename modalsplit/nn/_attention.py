@@ -114,7 +114,9 @@ def score(users: Float[Tensor, "B D"], items: Items, attention: Attention) -> Fl
     agreement = inner
     if not items.present.all():
         lowest = torch.finfo(users.dtype).min
-        agreement = [each.masked_fill(~there, lowest) for each, there in zip(inner, items.present.unbind(1), strict=True)]
+        agreement = [
+            each.masked_fill(~there, lowest) for each, there in zip(inner, items.present.unbind(1), strict=True)
+        ]
     highest = functools.reduce(torch.maximum, agreement).detach()
     weights = [(each - highest).exp() for each in agreement]
     total = weights[0] * inner[0]

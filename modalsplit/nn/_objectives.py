@@ -355,9 +355,7 @@ def relative_alignment_loss(common: Parts) -> Float[Tensor, ""]:
     return alignment_loss(common) / _positive(total_variance(common[0]) + total_variance(common[1]))
 
 
-def relative_errors(
-    target: Float[Tensor, "B D"], translations: Sequence[Float[Tensor, "B D"]]
-) -> Float[Tensor, " K"]:
+def relative_errors(target: Float[Tensor, "B D"], translations: Sequence[Float[Tensor, "B D"]]) -> Float[Tensor, " K"]:
     """Measure the squared errors of translations, one direction, as shares of the target's variance.
 
     ℓ = mean over items of ‖y - ŷ‖² / tr Var y

@@ -262,7 +262,8 @@ def best_width(anchored: Anchored) -> tuple[int, Verdict]:
     """
     d = anchored.settings.n_components
     most = max(scores.shape[1] for scores in anchored.scores)
-    widths = dict.fromkeys(min(most, max(2, width)) for width in (d, d // 2, d // 4, 2 * d))
+    least = anchored.settings.common_rank or 2  # who asks for a rank gets it
+    widths = dict.fromkeys(min(most, max(least, width)) for width in (d, d // 2, d // 4, 2 * d))
     width, *others = widths
     moments = anchored.training_moments()
     verdict = anchored.judged_width(width, moments)

@@ -89,7 +89,9 @@ class DiagnosisDisplay:
         """
         self.axes_ = new_axes(2, 2, (10, 7.2)) if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
         if len(self.axes_) != N_PANELS:
-            raise ValueError(f"axes holds {len(self.axes_)} Axes, but the figure has {N_PANELS} panels. Pass {N_PANELS}.")
+            raise ValueError(
+                f"axes holds {len(self.axes_)} Axes, but the figure has {N_PANELS} panels. Pass {N_PANELS}."
+            )
         self.figure_ = self.axes_[0].figure
         correlations, parts, ranks, gaps = self.axes_
         _plot_correlations(correlations, self.report)

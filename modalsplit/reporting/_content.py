@@ -372,9 +372,7 @@ def _usual(recommender: Any, user: Any) -> pd.Series[float] | None:
     return explained.mean(axis=1)
 
 
-def _explained(
-    recommender: Any, user: Any, item: Any, score: float, usual: pd.Series[float] | None
-) -> dict[str, Any]:
+def _explained(recommender: Any, user: Any, item: Any, score: float, usual: pd.Series[float] | None) -> dict[str, Any]:
     """Say what adds up to a score, and which part raises it most above the user's average item.
 
     What a part adds to all items alike ranks none of them.
