@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.representation import data, heads, report, rivals, search, verdicts
 from benchmarks.representation.measure import RAW, cell
-from benchmarks.representation.methods import METHODS, RIVALS, ours
+from benchmarks.representation.methods import FULL, METHODS, RIVALS, ours
 from benchmarks.representation.search import BY_AGREEMENT, BY_TRANSLATION, FIXED, Judge, Scaler
 from benchmarks.representation.store import Key, Store
 from modalsplit.datasets import make_modalities
@@ -226,7 +226,7 @@ def test_real_tasks_are_probed_and_searched(several):
     json.dumps([raw, row])
 
 
-def test_rivals_are_all_but_the_default_and_its_closed_form():
-    assert set(RIVALS) == set(METHODS) - {"stable", "cca"}
+def test_rivals_are_all_but_the_default_in_both_forms_and_its_closed_form():
+    assert set(RIVALS) == set(METHODS) - {"stable", FULL, "cca"}
     assert set(heads.RATES)
     assert len(heads.RATES) == len(rivals.SHRINKAGES) == 3
