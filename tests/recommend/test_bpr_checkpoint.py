@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from made import checkerboard, named, parity_parts
-from test_files import same, table, write
+from test_bpr_files import same, table, write
 
 import modalsplit
 from modalsplit import AttentiveBPR
