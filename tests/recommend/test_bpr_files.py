@@ -180,5 +180,6 @@ def test_nothing_is_left_in_the_temporary_folder(items, folder, tmp_path, monkey
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     model = fitted(items, folder)
-    assert list(scratch.iterdir()) == []
+    # torch keeps a folder of its own there.
+    assert [path for path in scratch.iterdir() if not path.name.startswith("torchinductor")] == []
     assert model.interactions_.sum() > 0
