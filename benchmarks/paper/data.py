@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ CACHE = ROOT / ".cache" / "paper"
 N_COMPONENTS = 128
 SPARSE = 10  # interactions a user, in the sparsified form
 MODALITIES = ("image", "text")
+N_REGIONS, N_CHANNELS = 49, 32
+PICTURES_AT_ONCE = 500
 OBJECTIVES = ("stable", "cca", "official", "paper", "con", "en", "de")
 
 
@@ -33,13 +35,18 @@ OBJECTIVES = ("stable", "cca", "official", "paper", "con", "en", "de")
 class Case:
     """Items with raw features in two blocks, and who took them.
 
-    `features` has the columns ``image__0`` and so on of two modalities, NaN where an item lacks one.
+    `features` has the columns ``image__0`` and so on of two modalities, NaN where an item lacks one. `pictures` are the files
+    that VECF reads regions of. `encoder` are settings of the encoder that are not its defaults. `source` names the case that
+    has the same features, if there is one.
     """
 
     name: str
     features: pd.DataFrame
     interactions: Interactions
     fold: int = 0
+    pictures: list[Path] | None = None
+    encoder: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def split(self) -> Split:
@@ -87,7 +94,7 @@ def load(name: str, folder: Path | None, vgg19: Path | None = None, glove: Path 
         ),
     }
     frames = [pd.DataFrame(x, index=catalogue.items.index).add_prefix(f"{block}__") for block, x in blocks.items()]
-    return Case(name, pd.concat(frames, axis=1), catalogue.interactions)
+    return Case(name, pd.concat(frames, axis=1), catalogue.interactions, pictures=catalogue.images)
 
 
 def sparsified(case: Case) -> Case:
@@ -105,6 +112,7 @@ def sparsified(case: Case) -> Case:
     return replace(
         case,
         name=f"{case.name}-sparse",
+        source=case.name,
         interactions=Interactions(taken, item_ids=Y.item_ids, user_ids=Y.user_ids),
     )
 
@@ -117,7 +125,8 @@ def masked(case: Case, share: float, which: str, seed: int) -> Case:
         c for c in features if which == "both" or c.startswith(f"{list(case.blocks)[MODALITIES.index(which)]}__")
     ]
     features.loc[features.index[chosen], columns] = np.nan
-    return replace(case, name=f"{case.name}, {which} {share:.0%} masked", features=features)
+    of = f", {which} {share:.0%} masked"
+    return replace(case, name=case.name + of, source=case.source and case.source + of, features=features)
 
 
 class Reduced(TransformerMixin, BaseEstimator):
@@ -171,7 +180,8 @@ def representation(what: str, seed: int, **settings: object) -> Any:
         return Nothing()
     if what == "codes":
         imputed = SimpleImputer(keep_empty_features=True).set_output(transform="pandas")
-        return make_pipeline(imputed, CorrAE(N_COMPONENTS, random_state=seed).set_output(transform="pandas"))
+        codes = CorrAE(N_COMPONENTS, random_state=seed, **settings)
+        return make_pipeline(imputed, codes.set_output(transform="pandas"))
     objective, _, family = what.partition("/")
     if objective not in OBJECTIVES:
         return Reduced(N_COMPONENTS, only=None if what == "raw" else what, random_state=seed)
@@ -183,10 +193,33 @@ def representation(what: str, seed: int, **settings: object) -> Any:
     return encoder.set_output(transform="pandas")
 
 
-def content(case: Case, what: str, seed: int, **settings: object) -> pd.DataFrame:
+def content(case: Case, what: str, seed: int) -> pd.DataFrame:
     """Compute what a method sees of the items, by a representation fitted on all of them; kept in the cache."""
-    path = CACHE / case.name / f"{what.replace('/', '-')}-{seed}.parquet"
-    return kept_frame(path, lambda: representation(what, seed, **settings).fit_transform(case.features))
+    if what == "regions":
+        return kept_frame(CACHE / (case.source or case.name) / "regions.parquet", lambda: regions(case))
+    path = CACHE / (case.source or case.name) / f"{what.replace('/', '-')}-{seed}.parquet"
+    return kept_frame(path, lambda: representation(what, seed, **case.encoder).fit_transform(case.features))
+
+
+class NoPicturesError(ValueError):
+    """A method looks at regions of pictures, and the data set has no pictures."""
+
+
+def regions(case: Case) -> pd.DataFrame:
+    """Compute 7 x 7 regions of each picture by EfficientNet-Lite0, reduced to `N_CHANNELS` principal components."""
+    if case.pictures is None:
+        raise NoPicturesError(f"{case.name} has no pictures.")
+    reducer, blocks = None, []
+    for start in range(0, len(case.pictures), PICTURES_AT_ONCE):
+        maps = posters(
+            case.pictures[start : start + PICTURES_AT_ONCE], lambda x: x.flatten(2).transpose(1, 2).flatten(1)
+        )
+        maps = maps.reshape(len(maps) * N_REGIONS, -1)
+        reducer = reducer or PCA(N_CHANNELS, random_state=0).fit(maps)
+        scale = np.sqrt(reducer.explained_variance_[0])
+        blocks.append(reducer.transform(maps).reshape(-1, N_REGIONS * N_CHANNELS) / scale)
+    table = pd.DataFrame(np.concatenate(blocks).astype(np.float32), index=case.features.index)
+    return table.add_prefix("regions__")
 
 
 def kept_frame(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

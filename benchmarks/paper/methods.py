@@ -8,8 +8,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from sklearn.base import clone
 
+from benchmarks.paper.data import N_REGIONS
 from modalsplit import AttentiveBPR
-from modalsplit.baselines import ALS, BPR, EASE, MMGCN, NFM, VBPR, ContentKNN, NeuMF, Popularity
+from modalsplit.baselines import ALS, BPR, EASE, MMGCN, NFM, VBPR, VECF, ContentKNN, NeuMF, Popularity
 
 WIDTHS = CategoricalDistribution((32, 64, 128))
 
@@ -33,6 +34,12 @@ NETWORKS = {
     "n_components": WIDTHS,
     "learning_rate": log(3e-4, 1e-2),
     "l2": log(1e-6, 1e-1),
+    "max_epochs": epochs(8, 40),
+}
+REGIONS = {
+    "n_components": WIDTHS,
+    "learning_rate": log(5e-4, 2e-2),
+    "l2": log(1e-4, 1e-1),
     "max_epochs": epochs(8, 40),
 }
 GRAPH = {
@@ -109,6 +116,7 @@ PLUGGED = (
 BASELINES = (
     *PLUGGED,
     Method("BPR++, content only", "raw", VBPR(use_id=False), PAIRS),
+    Method("VECF", "regions", VECF(n_regions=N_REGIONS), REGIONS),
     Method("Corr-AE", "codes", VBPR(), PAIRS),
     Method("content kNN", "raw", ContentKNN(), {}),
 )

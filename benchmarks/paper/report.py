@@ -1,85 +1,68 @@
-"""The page and the table of a run."""
+"""Tables of results as Markdown: means, deviations, intervals, paired tests."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.paper.experiments import table_1
-from benchmarks.paper.run import Runner
-from benchmarks.recommend import RESULTS
-from modalsplit.evaluate import Evaluation, compare
+from benchmarks.paper.kept import ERROR, TARGET, Judged
+from modalsplit.evaluate import Evaluation, average_users, compare
 
 LEVEL = 0.05
-TARGET = "ndcg@10"
+WIDE = 1.96  # standard errors of a 95 % interval
+FIGURES = ["recall@5", "ndcg@5", "recall@10", "ndcg@10"]
 
 
-def write(
-    runner: Runner,
-    results: dict[str, list[Evaluation]],
-    settings: dict[str, dict[str, Any]],
-    missing: dict[str, str],
-    reference: str,
-    name: str | None,
-) -> None:
-    """Print the page; write it, with the table as CSV, if it has a name."""
-    table = _table(results)
-    lines = [
-        f"# {runner.case.name}",
-        "",
-        f"Fold {runner.case.fold} for the test; {runner.budget.trials} trials of each search on the validation part; mean and "
-        f"standard deviation over {runner.budget.seeds} seeds. See `python -m benchmarks.paper --help` for the protocol.",
-        "",
-        table_1(runner.case).to_markdown(floatfmt=".6g"),
-        "",
-        _shown(table).to_markdown(),
-        "",
-        *[f"* {method} is missing: {why}" for method, why in missing.items()],
-    ]
-    if reference in results and len(results) > 1:
-        lines += ["", *_compared(results, reference)]
-    lines += ["", "Settings chosen:", "", *[f"* {method}: {_said(of)}" for method, of in settings.items()]]
-    page = "\n".join(lines) + "\n"
-    print(page)
-    if name is not None:
-        (RESULTS / f"paper-{name}.md").write_text(page)
-        table.to_csv(RESULTS / f"paper-{name}.csv", float_format="%.5f")
+def table(results: Mapping[Any, Sequence[Judged]], runs: Sequence[str], level: str = "method") -> pd.DataFrame:
+    """One row a method and run: the mean metrics."""
+    rows = {(name, run): found.means for name, of in results.items() for run, found in zip(runs, of, strict=False)}
+    out = pd.DataFrame.from_dict(rows, orient="index")
+    out.index = pd.MultiIndex.from_tuples(rows, names=[level, "run"])
+    return out
 
 
-def _table(results: dict[str, list[Evaluation]]) -> pd.DataFrame:
-    rows = {(method, seed): found.per_user.mean() for method, of in results.items() for seed, found in enumerate(of, 1)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["method", "seed"])
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means and standard deviations over runs; of NDCG@10 also half of the 95 % interval over users, of one run."""
+    groups = rows.groupby(level=0, sort=False)
+    columns = [c for c in rows if c.removeprefix("sampled ") in FIGURES]
+    spread = groups[columns].std().fillna(0)
+    out = groups[columns].mean().map("{:.4f}".format) + " ± " + spread.map("{:.4f}".format)
+    if ERROR in rows:
+        out["ndcg@10, 95 % over users"] = "± " + (WIDE * groups[ERROR].mean()).map("{:.4f}".format)
+    if "seconds" in rows:
+        out["seconds of a fit"] = groups["seconds"].mean().round(1)
+    return out
 
 
-def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    groups = table.drop(columns="seconds", errors="ignore").groupby(level="method", sort=False)
-    spread = groups.std().fillna(0)
-    shown = groups.mean().map("{:.4f}".format) + " ± " + spread.map("{:.4f}".format)
-    if "seconds" in table:
-        shown["seconds of a fit"] = table.groupby(level="method", sort=False)["seconds"].mean().round(1)
-    return shown
-
-
-def _compared(results: dict[str, list[Evaluation]], reference: str) -> list[str]:
+def compared(results: Mapping[str, Sequence[Judged]], reference: str) -> pd.DataFrame | None:
     """Test the reference against each other method, user by user; Holm's correction over all of them."""
-    only = {name: [Evaluation(found.per_user[[TARGET]]) for found in of] for name, of in results.items()}
-    try:
-        found = compare(only, reference=reference, random_state=0).loc[TARGET]
-    except ValueError as error:  # the seeds are of other users: folds of cold items
-        return [f"No paired test: {error}"]
-    means = {name: sum(e.per_user[TARGET].mean() for e in of) / len(of) for name, of in only.items()}
+    n_runs = len(results.get(reference, ()))
+    tested = {
+        name: [Evaluation(found.users.to_frame(TARGET)) for found in of if found.users is not None]
+        for name, of in results.items()
+    }
+    tested = {name: of for name, of in tested.items() if len(of) == n_runs}
+    if n_runs == 0 or reference not in tested or len(tested) < 2:
+        return None
+    found = compare(tested, reference=reference, random_state=0).loc[TARGET]
+    means = {name: average_users(of).per_user[TARGET].mean() for name, of in tested.items()}
     found.insert(1, "relative", [means[reference] / means[rival] - 1 for rival in found.index])
     found["verdict"] = [
         "not distinguishable" if row.p_t_holm > LEVEL else "above" if row.difference > 0 else "BELOW"
         for row in found.itertuples()
     ]
     columns = ["difference", "relative", "low", "high", "effect_size", "p_t_holm", "p_wilcoxon_holm", "verdict"]
-    return [f"{reference} beside each, {TARGET}, paired by user:", "", found[columns].to_markdown(floatfmt=".4f")]
+    return found[columns]
 
 
-def _said(settings: dict[str, Any]) -> str:
-    shown = (
+def markdown(frame: pd.DataFrame, digits: int = 4, *, index: bool = True) -> str:
+    return frame.to_markdown(floatfmt=f".{digits}f", index=index)
+
+
+def said(settings: dict[str, Any]) -> str:
+    parts = (
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
     )
-    return ", ".join(shown) or "none"
+    return ", ".join(parts) or "none"

@@ -1,102 +1,192 @@
-"""Tune a method on validation interactions, fit it, judge it on the test; every result is kept."""
+"""Tune a method on validation interactions, fit it, judge it on the test; what is known already is not run again."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
-from benchmarks.paper.data import CACHE, Case, content, kept_frame
+from benchmarks.paper.data import Case, content
+from benchmarks.paper.kept import TARGET, Judged, Kept, NotKeptError
 from benchmarks.paper.methods import Method
-from modalsplit.evaluate import Evaluation, SampledNegatives, evaluate
+from modalsplit.evaluate import SampledNegatives, evaluate
 
 K = (5, 10)
-TARGET = "ndcg@10"
+MOST_SCORES = 50_000_000  # kept at once; more are computed anew for each protocol
+N_RANDOM = 4  # trials before the sampler models what it saw
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a method may cost: trials of its search, seeds of its final fit."""
+    """What a method may cost: trials of its search, seeds of its final fit, epochs of any fit if these are limited."""
 
     trials: int = 8
     seeds: int = 3
+    epochs: int | None = None
 
 
 class Runner:
-    """Runs methods on one data set."""
+    """Runs methods on one fold of one data set.
 
-    def __init__(self, case: Case, budget: Budget) -> None:
-        self.case, self.budget = case, budget
+    Where `compute` is False, answers come from what is kept alone; `left_out` lists what is not.
+    """
+
+    def __init__(self, case: Case, budget: Budget, kept: Kept, *, compute: bool = True) -> None:
+        self.case, self.budget, self.kept, self.compute = case, budget, kept, compute
         self.split = case.split
+        self.left_out: list[str] = []
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self.storage = JournalStorage(JournalFileBackend(str(CACHE / "searches.log")))
+
+    @property
+    def seeds(self) -> range:
+        return range(1, self.budget.seeds + 1)
 
     def settings(self, method: Method) -> dict[str, Any]:
-        """Search the settings by NDCG@10 on the validation part; what was searched already is not repeated."""
+        """Search the settings by NDCG@10 on the validation part."""
         if not method.space:
             return {}
-        study = optuna.create_study(
-            study_name=f"{self.case.name}, fold {self.case.fold}: {method.name} on {method.content}",
-            storage=self.storage,
-            sampler=optuna.samplers.TPESampler(n_startup_trials=4, seed=0),
-            direction="maximize",
-            load_if_exists=True,
-        )
-        if not study.trials:
-            study.enqueue_trial(method.defaults)
-        while len(done := study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) < self.budget.trials:
-            trial = study.ask(method.space)
+        name = f"fold {self.case.fold}: {method.name} on {method.content}"
+        search = self.kept.searches.get(name, {})
+        if "chosen" in search:  # by an earlier search whose trials were not kept
+            return dict(search["chosen"])
+        trials = [trial for trial in search.get("trials", []) if set(trial["settings"]) == set(method.space)]
+        while len(trials) < self.budget.trials:
+            self._must_compute(f"search {name}")
+            settings = _next_trial(method, trials)
             start = time.perf_counter()
-            value = float(self._judged(method, trial.params, 0, "valid")[TARGET].mean())
-            study.tell(trial, value)
-            say(f"{study.study_name}, trial {len(done) + 1}: {value:.4f}, {time.perf_counter() - start:.0f} s")
-        return max(done[: self.budget.trials], key=lambda trial: trial.value).params
+            value = self._validated(method, settings)
+            seconds = round(time.perf_counter() - start, 1)
+            trials.append({"settings": settings, "value": round(value, 6), "seconds": seconds})
+            self.kept.searches[name] = {"trials": trials}
+            self.kept.write_searches()
+            say(f"{self.case.name}, {name}, trial {len(trials)}: {value:.4f}, {seconds:.0f} s")
+        best = max(trials[: self.budget.trials], key=lambda trial: trial["value"])
+        return dict(best["settings"])
 
-    def test(self, method: Method, case: Case | None = None) -> list[Evaluation]:
-        """Judge the tuned method by the test part, once a seed; `case` may hold other features of the same items."""
-        settings = self.settings(method)
-        return [self.judge(method, settings, seed, case) for seed in range(1, self.budget.seeds + 1)]
+    def test(self, method: Method, case: Case | None = None) -> list[Judged]:
+        """Tune a method, then judge it; `case` may hold other features of the same items."""
+        try:
+            settings = self.settings(method)
+        except NotKeptError as error:
+            self.left_out.append(str(error))
+            return []
+        return self.judge_all(method, settings, case)
 
-    def judge(self, method: Method, settings: dict[str, Any], seed: int, case: Case | None = None) -> Evaluation:
-        """Judge given settings by the test part: full ranking, and the paper's 1,000 sampled items ("sampled ...")."""
+    def judge_all(
+        self, method: Method, settings: dict[str, Any], case: Case | None = None, *, paired: bool = True
+    ) -> list[Judged]:
+        """Judge given settings by the test part, once a seed; what has no chance in it is fitted once."""
+        found = []
+        for seed in self.seeds if self._has_chance(method) else [1] * len(self.seeds):
+            try:
+                found.append(self.judge(method, settings, seed, case, paired=paired))
+            except NotKeptError as error:
+                self.left_out.append(str(error))
+        return found
+
+    def judge(
+        self,
+        method: Method,
+        settings: dict[str, Any],
+        seed: int,
+        case: Case | None = None,
+        *,
+        paired: bool = True,
+    ) -> Judged:
+        """Judge given settings by the test part: full ranking, and the paper's 1,000 sampled items ("sampled ...").
+
+        With `paired`, the values of the users are kept, for tests.
+        """
         case = case or self.case
-        model = method.make(settings, seed)
-        key = hashlib.sha256(json.dumps([method.content, repr(model), seed]).encode()).hexdigest()[:12]
-        path = CACHE / case.name / f"fold-{case.fold}" / f"{_slug(method.name)}-{seed}-{key}.parquet"
-        is_new = not path.exists()
-        table = kept_frame(path, lambda: self._judged(method, settings, seed, "test", case))
+        return self.kept_or(method, settings, seed, case, lambda: self._tested(method, settings, seed, case), paired)
+
+    def kept_or(
+        self,
+        method: Method,
+        settings: dict[str, Any],
+        seed: int,
+        case: Case,
+        make: Callable[[], pd.DataFrame],
+        paired: bool = False,
+    ) -> Judged:
+        """Return what is kept of a fit, or make it if that is allowed."""
+        what = {
+            "case": case.name,
+            "fold": self._fold(seed),
+            "method": method.name,
+            "content": method.content,
+            "seed": seed,
+            "model": " ".join(repr(self.make(method, settings, seed)).split()),
+        }
+        said = f"{case.name}, fold {what['fold']}, {method.name} on {method.content}, seed {seed}"
+
+        def allowed() -> pd.DataFrame:
+            self._must_compute(said)
+            return make()
+
+        found, is_new = self.kept.judged(what, allowed, paired=paired)
         if is_new:
-            say(f"{case.name}, {method.name} on {method.content}, seed {seed}: {table[TARGET].mean():.4f}")
-        return Evaluation(table)
+            say(f"{said}: {found.means.iloc[:8].to_dict()}")
+        return found
+
+    def make(self, method: Method, settings: dict[str, Any], seed: int) -> Any:
+        """Make a model within the budget."""
+        model = method.make(settings, seed)
+        if self.budget.epochs is not None and "max_epochs" in model.get_params():
+            most = self.budget.epochs
+            model.set_params(max_epochs=min(model.max_epochs or most, most))
+        return model
 
     def fit(self, method: Method, settings: dict[str, Any], seed: int, case: Case | None = None) -> Any:
         """Fit a method on the training part."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of rank 0 where much is masked
             Z = content(case or self.case, method.content, seed)
-            return method.make(settings, seed).fit(Z, self.split.train)
+            return self.make(method, settings, seed).fit(Z, self.split.train)
 
-    def _judged(
-        self, method: Method, settings: dict[str, Any], seed: int, part: str, case: Case | None = None
-    ) -> pd.DataFrame:
+    def _has_chance(self, method: Method) -> bool:
+        return method.content != "none" or "random_state" in method.recommender.get_params()
+
+    def _fold(self, seed: int) -> int:
+        return self.case.fold
+
+    def _must_compute(self, what: str) -> None:
+        if not self.compute:
+            raise NotKeptError(what)
+
+    def _validated(self, method: Method, settings: dict[str, Any]) -> float:
+        model = self.fit(method, settings, 0)
+        return float(evaluate(model, self.split.valid, seen=self.split.train, k=10).per_user[TARGET].mean())
+
+    def _tested(self, method: Method, settings: dict[str, Any], seed: int, case: Case) -> pd.DataFrame:
         start = time.perf_counter()
         model = self.fit(method, settings, seed, case)
         seconds = time.perf_counter() - start
-        if part == "valid":
-            return evaluate(model, self.split.valid, seen=self.split.train, k=10).per_user
-        judge = {"held_out": self.split.test, "seen": self.split.seen, "k": K}
-        full = evaluate(model, **judge).per_user
-        sampled = evaluate(model, **judge, candidates=SampledNegatives()).per_user
+        n_items, n_users = self.case.interactions.shape
+        judged = model
+        if n_items * n_users <= MOST_SCORES:
+            judged = model.decision_function(content(case, method.content, seed))
+        protocol = {"held_out": self.split.test, "seen": self.split.seen, "k": K}
+        full = evaluate(judged, **protocol).per_user
+        sampled = evaluate(judged, **protocol, candidates=SampledNegatives()).per_user
         return full.join(sampled.add_prefix("sampled ")).assign(seconds=seconds)
+
+
+def _next_trial(method: Method, trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Suggest settings after these trials, the defaults first; the same ones, whenever it is asked."""
+    if not trials:
+        return method.defaults
+    sampler = optuna.samplers.TPESampler(n_startup_trials=N_RANDOM, seed=len(trials))
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for trial in trials:
+        done = optuna.trial.create_trial(params=trial["settings"], distributions=method.space, value=trial["value"])
+        study.add_trial(done)
+    return study.ask(method.space).params
 
 
 def with_content(method: Method, what: str, **settings: Any) -> Method:
@@ -107,12 +197,3 @@ def with_content(method: Method, what: str, **settings: Any) -> Method:
 
 def say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower())
-
-
-def means(results: list[Evaluation]) -> pd.DataFrame:
-    """Means over users, a row a seed."""
-    return pd.DataFrame([result.per_user.mean() for result in results])

@@ -1,5 +1,6 @@
 """Tuning and testing in the benchmark of the paper's tables."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,15 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("optuna", reason="the paper's benchmark needs optuna")
+pytest.importorskip("matplotlib", reason="the paper's benchmark draws with matplotlib")
 
-from benchmarks.paper import data, experiments, run
+from benchmarks.paper import data, quick
 from benchmarks.paper.cold import METHODS as COLD
 from benchmarks.paper.cold import ColdRunner
-from benchmarks.paper.methods import ALL
+from benchmarks.paper.kept import Kept
+from benchmarks.paper.methods import ALL, OURS
+from benchmarks.paper.run import Budget, Runner
+from benchmarks.paper.sections import SECTIONS, Run, page
 from modalsplit import Interactions
 
 METHODS = {method.name: method for method in ALL}
@@ -19,8 +24,7 @@ METHODS = {method.name: method for method in ALL}
 
 @pytest.fixture
 def case(tmp_path, monkeypatch):
-    for module in (data, run):
-        monkeypatch.setattr(module, "CACHE", tmp_path)
+    monkeypatch.setattr(data, "CACHE", tmp_path)
     monkeypatch.setattr("benchmarks.paper.cold.CACHE", tmp_path)
     monkeypatch.setattr(data, "N_COMPONENTS", 4)
     rng = np.random.default_rng(0)
@@ -37,31 +41,61 @@ def _pairs(taken, ids):
     return pd.DataFrame({"user_id": [f"u{u}" for u in users], "item_id": [ids[i] for i in items]})
 
 
-def test_the_search_takes_the_best_trial_and_is_not_repeated(case, monkeypatch):
-    runner = run.Runner(case, run.Budget(trials=4, seeds=2))
-    chosen = runner.settings(METHODS["EASE"])
-    trials = runner.storage.get_all_trials(0)
-    assert len(trials) == 4
-    assert trials[0].params == METHODS["EASE"].defaults
-    assert chosen == max(trials, key=lambda trial: trial.value).params
-    monkeypatch.setattr(runner, "fit", None)  # whatever is fitted again fails
-    assert runner.settings(METHODS["EASE"]) == chosen
+@pytest.fixture
+def kept(tmp_path):
+    return Kept(tmp_path / "kept", "tiny")
 
 
-def test_the_search_sees_nothing_of_the_test(case):
-    found = run.Runner(case, run.Budget(trials=2)).settings(METHODS["EASE"])
-    runner = run.Runner(replace(case, name="tiny without a test"), run.Budget(trials=2))
+def reread(kept):
+    return Kept(kept.fits_file.parent, "tiny")
+
+
+def test_the_search_takes_the_best_trial_and_is_not_repeated(case, kept):
+    chosen = Runner(case, Budget(trials=4), kept).settings(METHODS["EASE"])
+    (search,) = json.loads(kept.searches_file.read_text()).values()
+    assert len(search["trials"]) == 4
+    assert search["trials"][0]["settings"] == METHODS["EASE"].defaults
+    assert chosen == max(search["trials"], key=lambda trial: trial["value"])["settings"]
+    again = Runner(case, Budget(trials=4), reread(kept), compute=False)
+    assert again.settings(METHODS["EASE"]) == chosen
+
+
+def test_a_search_that_was_interrupted_goes_on_as_it_would_have(case, kept, tmp_path):
+    budget = Budget(trials=6)
+    Runner(case, Budget(trials=5), kept).settings(METHODS["EASE"])
+    Runner(case, budget, reread(kept)).settings(METHODS["EASE"])
+    whole = Kept(tmp_path / "whole", "tiny")
+    Runner(case, budget, whole).settings(METHODS["EASE"])
+
+    def tried(of):
+        return [(trial["settings"], trial["value"]) for trial in next(iter(of.searches.values()))["trials"]]
+
+    assert tried(reread(kept)) == tried(whole)
+
+
+def test_the_search_sees_nothing_of_the_test(case, kept, tmp_path):
+    found = Runner(case, Budget(trials=2), kept).settings(METHODS["EASE"])
+    runner = Runner(case, Budget(trials=2), Kept(tmp_path / "other", "tiny"))
     runner.split = runner.split._replace(test=None)
     assert runner.settings(METHODS["EASE"]) == found
 
 
-def test_results_are_kept_per_seed(case):
-    runner = run.Runner(case, run.Budget(trials=1, seeds=2))
-    first = runner.test(METHODS["popularity"])
+def test_fits_are_kept_with_the_values_of_users(case, kept):
+    budget = Budget(trials=1, seeds=2)
+    first = Runner(case, budget, kept).test(METHODS["ALS"])
     assert len(first) == 2
-    assert {"ndcg@10", "recall@5", "sampled ndcg@10", "seconds"} <= set(first[0].per_user)
-    again = runner.test(METHODS["popularity"])
-    pd.testing.assert_frame_equal(first[0].per_user, again[0].per_user)
+    assert {"ndcg@10", "recall@5", "sampled ndcg@10", "ndcg@10 error", "seconds"} <= set(first[0].means.index)
+    assert first[0].users.mean() == pytest.approx(first[0].ndcg, abs=1e-3)
+    again = Runner(case, budget, reread(kept), compute=False).test(METHODS["ALS"])
+    for new, old in zip(again, first, strict=True):
+        pd.testing.assert_series_equal(new.means, old.means, check_names=False)
+        pd.testing.assert_series_equal(new.users, old.users, check_names=False)
+
+
+def test_what_is_not_kept_is_named_where_nothing_is_to_be_computed(case, kept):
+    runner = Runner(case, Budget(), kept, compute=False)
+    assert runner.test(METHODS["ALS"]) == []
+    assert runner.left_out == ["search fold 0: ALS on none"]
 
 
 def test_masked_items_lack_what_is_asked(case):
@@ -78,29 +112,40 @@ def test_the_sparse_form_has_ten_interactions_a_user(case):
     assert (case.interactions - sparse).min() == 0
 
 
-def test_cold_tests_do_not_overlap_with_what_is_searched_on(case):
-    runner = ColdRunner(case, run.Budget(trials=1, seeds=2))
+def test_cold_tests_do_not_overlap_with_what_is_searched_on(case, kept):
+    runner = ColdRunner(case, Budget(trials=1, seeds=2), kept)
     knn = next(method for method in COLD if method.name == "content kNN")
     results = runner.test(knn)
     assert len(results) == 2
     assert not set(runner.folds[0]) & set(np.concatenate(runner.folds[1:]))
 
 
+def test_a_part_of_the_page_is_run_and_the_rest_is_named(case, kept):
+    methods = [METHODS[name] for name in ("popularity", "EASE", OURS)]
+    budget = Budget(trials=1, seeds=2, epochs=1)
+    folds = [Runner(replace(case, fold=fold), budget, kept) for fold in (0, 1)]
+    run = Run(folds, ColdRunner(case, budget, kept), methods, [], kept.fits_file.parent, "tiny", (1,), (1.0,))
+    text = page(run, ["table-1", "table-2", "table-6"], "a command")
+    for title, _ in SECTIONS.values():
+        assert f"## {title}" in text
+    assert "Folds for the test: 0, 1" in text
+    rows = pd.read_csv(run.folder / "tiny-table-2.csv")
+    assert rows.groupby("method").size().to_dict() == {"popularity": 4, "EASE": 4, OURS: 4}
+    assert set(pd.read_csv(run.folder / "tiny-table-2-compared.csv")["rival"]) == {"popularity", "EASE"}
+    assert "(`--only figure-3b`)" in text
+
+
 @pytest.mark.slow
-def test_every_experiment_runs(case):
-    runner = run.Runner(case, run.Budget(trials=1, seeds=1))
-    for family in ("stable", "official"):
-        assert set(experiments.table_3(runner, family)) == {"full", "-s", "-c"}
-        shares = experiments.table_6(runner, family)
-        assert shares["single highest is common"].between(0, 1).all()
-        assert shares["correct"].gt(0).all()
-    assert set(experiments.tables_4_and_5(runner, "official")) == {"full", "con", "en", "de"}
-    assert (experiments.table_4_epochs(case, "official", 0)["epochs"] >= 1).all()
-    of_epochs = pd.DataFrame(experiments.figure_3a(runner, "official", epochs=(1, 2)))
-    assert of_epochs["epochs"].tolist() == [1, 2]
-    assert of_epochs["ndcg@10"].between(0, 1).all()
-    of_shares = pd.DataFrame(experiments.figure_3b(runner, which=("both", "image"), shares=(0.5, 1.0)))
-    assert len(of_shares) == 6 * 2 * 3
-    assert of_shares["ndcg@10"].between(0, 1).all()
-    plugged = experiments.figure_3c(runner, [METHODS["BPR++"]])
-    assert set(plugged) == {("BPR++", "raw"), ("BPR++", "stable"), ("BPR++", "official")}
+def test_the_command_makes_every_table_and_figure(case, kept):
+    methods = [method for method in ALL if method.name != "VECF"]
+    case = replace(case, encoder={"max_epochs": 2})
+    budget = Budget(trials=1, seeds=1, epochs=1)
+    cold = ColdRunner(case, budget, Kept(kept.fits_file.parent, "tiny-cold"))
+    run = Run([Runner(case, budget, kept)], cold, methods, COLD, kept.fits_file.parent, "tiny", quick.EPOCHS, (1.0,))
+    text = page(run, list(SECTIONS), "a command")
+    assert "Nothing yet" not in text
+    assert "Not run yet" not in text
+    for name in ("table-2", "table-3", "tables-4-5", "table-6", "figure-3a", "figure-3b", "figure-3c", "cold"):
+        assert len(pd.read_csv(run.folder / f"tiny-{name}.csv")), name
+    for name in ("figure-3a", "figure-3b", "figure-3c"):
+        assert (run.folder / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG"), name
