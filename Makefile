@@ -57,10 +57,9 @@ bench: $(STAMP) ## the benchmarks: planted factors at full size, real data, then
 	$(BIN)/python -m benchmarks.representation
 	$(BIN)/python -m benchmarks.speed
 
-# make paper DATA=ml-latest-small FOLDER=path: the paper's comparison and cold items; resumes where it was stopped
+# make paper DATA=ml-latest-small FOLDER=path: the paper's tables and figures, and cold items; resumes where it was stopped
 paper: $(STAMP) ## the paper's comparison on DATA (original files in FOLDER)
 	$(BIN)/python -m benchmarks.paper $(DATA) $(if $(FOLDER),--folder $(FOLDER))
-	$(BIN)/python -m benchmarks.paper $(DATA) $(if $(FOLDER),--folder $(FOLDER)) --cold
 
 docs: $(STAMP) ## build the documentation strictly into site/
 	$(BIN)/mkdocs build --strict
