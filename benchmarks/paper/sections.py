@@ -271,6 +271,7 @@ def page(run: Run, asked: Sequence[str], command: str) -> str:
     for name, (title, section) in SECTIONS.items():
         for runner in (*run.runners, run.cold):
             runner.compute, runner.left_out = name in asked, []
+        run.absent.clear()
         lines += ["", f"## {title}", "", *section(run)]
         left_out = [what for runner in (*run.runners, run.cold) for what in runner.left_out]
         if left_out:
