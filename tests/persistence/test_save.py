@@ -206,7 +206,6 @@ def test_recommender_recommends_alike(again, parts, taken, options):
 
 
 @pytest.mark.parametrize("name", baselines.__all__)
-@pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")
 def test_baseline_computes_alike(again, items, taken, name):
     model = getattr(baselines, name)()
     if "max_epochs" in model.get_params():
