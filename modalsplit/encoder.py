@@ -263,7 +263,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     common_rank : int or None, default=None
         Rank of the common parts that two modalities share; None to let held-out items decide. Of "stable" and
         "cca".
-    ridge : float, default=1.0
+    ridge : float, default=3.0
         How strongly directions of large variance are held down in the anchors: to λ / (λ + ridge · mean λ), λ the
         variance. 0 makes noise as large as signal. Of "stable" and "cca".
     extractor : {"learned", "linear", "mlp"} or None, default=None
@@ -412,7 +412,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         output: str = "all",
         missing: str = "error",
         common_rank: int | None = None,
-        ridge: float = 1.0,
+        ridge: float = 3.0,
         extractor: str | None = None,
         hidden_units: int = 256,
         optimizer: str | None = None,

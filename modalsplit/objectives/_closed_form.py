@@ -46,8 +46,9 @@ from modalsplit.objectives._stored import (
     stored_anchors,
 )
 
-# Of the canonical directions, in units of the anchors' mean variance.
-RIDGES = (0.03, 0.1, 0.3)
+# Of the canonical directions, in units of the anchors' mean variance. The first one compares widths: without a ridge, chance
+# in the added directions would hide what they bring.
+RIDGES = (0.1, 0.0, 0.03, 0.3)
 
 
 class Anchored(NamedTuple):
@@ -264,15 +265,16 @@ def best_width(anchored: Anchored) -> tuple[int, Verdict]:
     most = max(scores.shape[1] for scores in anchored.scores)
     least = anchored.settings.common_rank or 2  # who asks for a rank gets it
     widths = dict.fromkeys(min(most, max(least, width)) for width in (d, d // 2, d // 4, 2 * d))
-    width, *others = widths
     moments = anchored.training_moments()
-    verdict = anchored.judged_width(width, moments)
-    for other in others:
-        challenger = anchored.judged_width(other, moments)
+    first, *others = RIDGES
+    width, *challengers = widths
+    verdict = anchored.judged_width(width, moments, first)
+    for other in challengers:
+        challenger = anchored.judged_width(other, moments, first)
         if predicts_better(challenger, verdict):
             width, verdict = other, challenger
     # A ridge makes nothing more complicated: the least error decides.
-    return width, min([verdict, *(anchored.judged_width(width, moments, ridge) for ridge in RIDGES)], key=_error)
+    return width, min([verdict, *(anchored.judged_width(width, moments, ridge) for ridge in others)], key=_error)
 
 
 def split_anchors(

@@ -571,7 +571,7 @@ def test_parameter_that_the_file_lacks_gets_its_default(saved):
         del structure["state"]["ridge"]
         return structure
 
-    assert modalsplit.load(rewritten(saved, without_ridge)).ridge == 1.0
+    assert modalsplit.load(rewritten(saved, without_ridge)).ridge == 3.0
 
 
 def test_other_release_of_scikit_learn_is_warned_of(path):
