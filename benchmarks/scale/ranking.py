@@ -9,19 +9,16 @@ writes a section of docs/results/scale.md. Users have two of 500 tastes each, it
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.scale.page import write_section
+from benchmarks.scale.steps import child, run
 
 D, N_PARTS, TASTES = 64, 4, 500
 ROWS_A_GROUP, ROWS_A_FILE = 1_000_000, 5_000_000
@@ -125,47 +122,7 @@ def few(folder: Path, form: str, how: str) -> dict[str, object]:
 
 
 STEPS = {"nothing": nothing, "fit": fit, "few": few}
-
-
-class AnonymousPeak(threading.Thread):
-    """Watch the memory that no file backs: pages of mapped files can be dropped at any time."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.megabytes = 0.0
-
-    def run(self) -> None:
-        while True:
-            self.megabytes = max(self.megabytes, status()["RssAnon"])
-            time.sleep(0.1)
-
-
-def status() -> dict[str, float]:
-    lines = (line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {name: int(value.split()[0]) / 1024 for name, value in lines if name in {"VmHWM", "RssAnon"}}
-
-
-def child(step: str, *arguments: str) -> None:
-    """Run a step, and print what it cost."""
-    import torch
-
-    torch.set_num_threads(1)
-    watch = AnonymousPeak()
-    watch.start()
-    begun, cpu = time.perf_counter(), time.process_time()
-    found = STEPS[step](Path(arguments[0]), *arguments[1:])
-    used = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu}
-    print(json.dumps({**used, "peak_mb": status()["VmHWM"], "anonymous_mb": watch.megabytes, **found}))
-
-
-def run(step: str, *arguments: object) -> dict[str, object]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale.ranking", "--step", step, *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(step, arguments[1:], result, flush=True)
-    return result
+MODULE = "benchmarks.scale.ranking"
 
 
 def main() -> None:
@@ -177,14 +134,14 @@ def main() -> None:
     parser.add_argument("--step", nargs="+")
     options = parser.parse_args()
     if options.step:
-        child(*options.step)
+        child(STEPS, *options.step)
         return
     options.folder.mkdir(parents=True)
     try:
         make(options.folder, *options.sizes)
-        baseline = run("nothing", options.folder)
-        fits = {form: run("fit", options.folder, form) for form in options.forms}
-        curves = {how: run("few", options.folder, "paper", how) for how in ("files", "memory", "plain")}
+        baseline = run(MODULE, "nothing", options.folder)
+        fits = {form: run(MODULE, "fit", options.folder, form) for form in options.forms}
+        curves = {how: run(MODULE, "few", options.folder, "paper", how) for how in ("files", "memory", "plain")}
     finally:
         shutil.rmtree(options.folder)
     text = told(options.sizes, baseline, fits, curves)
