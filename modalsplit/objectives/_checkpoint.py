@@ -101,12 +101,16 @@ class Checkpoint(Stages):
 
     def keep(self, name: str, value: Callable[[], Any], *, at_once: bool = True) -> None:
         """Keep a value; if not at once, then only if the last snapshot is some seconds ago."""
-        if not at_once and time.monotonic() - self._last < SECONDS:
+        if not self.is_due(at_once):
             return
         writer = Writer(Known(()))
         structure = writer.write(value())
         write_archive(self._folder / f"{name}.safetensors", structure, writer.arrays, FORM, VERSION)
         self._last = time.monotonic()
+
+    def is_due(self, at_once: bool) -> bool:
+        """Tell whether `keep` would keep now."""
+        return at_once or time.monotonic() - self._last >= SECONDS
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -115,17 +119,22 @@ class Checkpoint(Stages):
 
 
 class _OfFirst(Stages):
-    """Stages that the first of several processes keeps and reads, for all; large files are each process's own."""
+    """Stages that the first of several processes keeps and reads, for all; large files are each process's own.
 
-    def __init__(self, kept: Stages | None) -> None:
+    What to keep is asked of all processes, which may have to put it together.
+    """
+
+    def __init__(self, kept: Checkpoint | None) -> None:
         self._kept = kept
 
     def load(self, name: str) -> Any:
         return from_first(lambda: None if self._kept is None else self._kept.load(name))
 
     def keep(self, name: str, value: Callable[[], Any], *, at_once: bool = True) -> None:
-        if self._kept is not None:
-            self._kept.keep(name, value, at_once=at_once)
+        if not from_first(lambda: self._kept is not None and self._kept.is_due(at_once)):
+            return
+        found = value()
+        from_first(lambda: None if self._kept is None else self._kept.keep(name, lambda: found))
 
 
 @contextmanager

@@ -52,7 +52,7 @@ from modalsplit.objectives._closed_form import (
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
 from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centred, predicts_better
 from modalsplit.objectives._stored import AllRows, Matrix
-from modalsplit.training import minimise, shared_out
+from modalsplit.training import average_gradients, minimise, shared_out
 
 # With fewer rows than this, features learned from them are chance.
 FEWEST_ROWS = 200
@@ -412,7 +412,7 @@ class _FeatureLearning:
                 on_interrupt=None if settings.on_interrupt is None else course.on_interrupt,
                 resume=course.resume(),
                 keep=course.keep,
-                together=True,
+                reduce=average_gradients,
             )
         learner.modules.load_state_dict(course.best[1])
 

@@ -31,7 +31,7 @@ from modalsplit.objectives._network import (
     through,
 )
 from modalsplit.objectives._verdict import judge_parts
-from modalsplit.training import minimise, shared_out
+from modalsplit.training import average_gradients, minimise, shared_out
 
 OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # Devices for which torch moves all parameters in one go.
@@ -165,7 +165,7 @@ class _Training:
                     on_interrupt=settings.on_interrupt,
                     resume=None if kept is None else kept["training"],
                     keep=keep,
-                    together=True,
+                    reduce=average_gradients,
                 )
             except FloatingPointError:
                 if watch is None:

@@ -27,6 +27,8 @@ from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_hist
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._parts import find_parts, read_parts
+from modalsplit.recommend._sharded import ShardedFitting
+from modalsplit.training import ranks
 
 SCORED_USERS, SCORED_ITEMS = 128, 1024  # at a time, so that what is made on the way stays in the cache
 
@@ -337,7 +339,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
             epochs(self, self.max_epochs, X=X, y=y) as end_of_epoch,
         ):
             inputs.remember_interactions(stages, folder)
-            fitting = Fitting(
+            fitting = (Fitting if ranks().world == 1 else ShardedFitting)(
                 self,
                 *read_parts(features, self._part_columns),
                 pairs,
@@ -359,22 +361,22 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
             stacklevel=2,
         )
 
-    def explain(self, user: Any, item: Any) -> pd.Series[float]:
+    def explain(self, user: Any, item: Any) -> pd.Series[float] | pd.DataFrame:
         """Divide a score into what each part contributes.
 
         Parameters
         ----------
         user : scalar
             Id of a fitted user.
-        item : scalar
-            Id of a fitted item.
+        item : scalar or array-like of shape (n,)
+            Id of a fitted item, or several.
 
         Returns
         -------
-        Series of float
+        Series of float, or DataFrame of shape (n, n_parts + 2)
             Contributions, without unit, which sum to the score: of the item's own embedding ("item"), of each
             part (its attention times its inner product with the user) and of the item's popularity
-            ("bias").
+            ("bias"). For several items, one row each.
 
         Raises
         ------
@@ -383,15 +385,15 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         """
         check_is_fitted(self)
         u, i = positions(user, self.user_ids_, "user"), positions(item, self.item_ids_, "item")
-        items, users = as_items(self._learned().of(i), self.part_maps_), torch.as_tensor(self.user_embeddings_[u])
-        weights = pair_attention(users, items, self.attention)
-        of_parts = (weights * torch.einsum("nd,nmd->nm", users, items.parts))[0]
-        own = (users * items.embedding).sum()
-        return pd.Series(
-            [float(own), *of_parts.tolist(), float(items.bias)],
-            index=["item", *self.part_names_, "bias"],
-            name=f"score of {item!r} for {user!r}",
-        )
+        items = as_items(self._learned().of(i), self.part_maps_)
+        users = torch.as_tensor(self.user_embeddings_[u]).expand(len(i), -1)
+        of_parts = pair_attention(users, items, self.attention) * torch.einsum("nd,nmd->nm", users, items.parts)
+        own = (users * items.embedding).sum(1)
+        shares = torch.column_stack([own, of_parts, items.bias]).double().numpy()
+        names = ["item", *self.part_names_, "bias"]
+        if np.ndim(item) == 0:
+            return pd.Series(shares[0], index=names, name=f"score of {item!r} for {user!r}")
+        return pd.DataFrame(shares, index=self.item_ids_[i], columns=names)
 
     def attention_weights(self, X: Any, users: Any = None, *, item_ids: ArrayLike | None = None) -> NDArray[np.float32]:
         """Say how much attention each part of each item gets.

@@ -26,6 +26,15 @@ class Batch(NamedTuple):
     negative: Tensor  # (N,), shared by all, or (P, N), each positive's own
 
 
+class Compared(NamedTuple):
+    """What a batch comes to: the ranking loss, and what it was computed from."""
+
+    loss: Tensor  # ()
+    users: Tensor  # (B, D)
+    items: Items  # of N distinct items
+    distinct: Tensor  # (N,), ascending
+
+
 class Batches:
     """Draw batches: some users with all they took, or some interactions.
 
@@ -80,13 +89,28 @@ class Batches:
         Batch
             With fresh negatives.
         """
-        chosen = samples if self._samples is None else self._samples[samples]
+        chosen = self.places(samples)
         if self.sampling == "users":
             return Batch(chosen, *self.taken.of(chosen), self._shared())
         chosen = chosen.sort().values  # and with them, their users
         owner, item = self.taken.owners(chosen), self.taken.items[chosen].long()
         users, row = torch.unique_consecutive(owner, return_inverse=True)
         return Batch(users, row, item, self.taken.draw_negatives(owner, self.n_negatives, self.generator))
+
+    def places(self, samples: Tensor) -> Tensor:
+        """Say which users or interactions some samples are.
+
+        Parameters
+        ----------
+        samples : Tensor of int64 of shape (n,)
+            From 0 to ``n_samples - 1``.
+
+        Returns
+        -------
+        Tensor of int64 of shape (n,)
+            Positions among all users, or interactions.
+        """
+        return samples if self._samples is None else self._samples[samples]
 
     def _shared(self) -> Tensor:
         n_items, device = self.taken.n_items, self.taken.items.device
@@ -129,7 +153,13 @@ class BatchLoss:
         Tensor of shape ()
             Lower is better.
         """
-        batch = self.batches.draw(samples)
+        loss, users, items, distinct = self._compared(self.batches.draw(samples))
+        if not self.l2:
+            return loss
+        size = users.square().sum() / len(users) + items.embedding.square().sum() / len(distinct)
+        return loss + self.l2 * size
+
+    def _compared(self, batch: Batch) -> Compared:
         every, users = self._users(batch)
         # Each distinct item is read and fused once, however often it occurs in the batch.
         mentioned = torch.cat([batch.item, batch.negative.flatten()])
@@ -147,11 +177,7 @@ class BatchLoss:
             scores = self._score_lists(every, users, items, batch.row, lists)
             positive, negative = scores[:, 0], scores[:, 1:]
             counts, row = torch.ones_like(negative, dtype=torch.bool), torch.arange(n, device=every.device)
-        loss = self.loss(positive, negative, counts, row)
-        if not self.l2:
-            return loss
-        size = every.square().sum() / len(every) + items.embedding.square().sum() / len(distinct)
-        return loss + self.l2 * size
+        return Compared(self.loss(positive, negative, counts, row), every, items, distinct)
 
     def _score_lists(self, every: Tensor, users: Tensor | None, items: Items, row: Tensor, lists: Tensor) -> Tensor:
         """Score a positive and its negatives for its user: (P, 1 + N)."""

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from modalsplit.objectives import Checkpoint, Stages
+from modalsplit.objectives import Stages, opened_by_ranks
 from modalsplit.recommend._by_user import as_frame, interaction_files, lists_by_user
 from modalsplit.recommend._inputs import Taken, row_ids
 from modalsplit.stores import FeatureStore
+from modalsplit.training import ranks
 
 if TYPE_CHECKING:
     from modalsplit.recommend._attentive_bpr import AttentiveBPR
@@ -82,8 +83,8 @@ class Inputs:
         given = self.model.random_state
         seed = None if given is None else int(given) if isinstance(given, Integral) else _drawn(given)
         versions = {"parts": self.model.part_names_, "torch": torch.__version__}
-        with Checkpoint.opened(checkpoint, {**parameters, **versions}, self._about(), seed) as stages:
-            yield stages, stages.seed
+        with opened_by_ranks(checkpoint, {**parameters, **versions}, self._about(), seed) as opened:
+            yield opened
 
     @contextmanager
     def folder(self, stages: Stages) -> Iterator[Path | None]:
@@ -117,6 +118,8 @@ class Inputs:
         """
         if self.files is None or folder is None:
             return
+        if ranks().world > 1:  # whose files are each process's own, and not there in the next attempt
+            stages = Stages()
         by_user = lists_by_user(self.files, self.ids, len(self.features), folder, stages)
         self.model._remember_taken(Taken(by_user.T, self.ids, self.files.user_ids()))
 

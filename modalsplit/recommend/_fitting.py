@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from modalsplit.objectives import Stages
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss
 from modalsplit.recommend._by_user import counts_of_items, with_columns
 from modalsplit.recommend._cold import expect, stand_in
+from modalsplit.recommend._compiled import CompiledLoss, is_worth_compiling
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
 from modalsplit.recommend._row_adam import RowAdam
@@ -123,7 +124,7 @@ class Fitting:
 
         def keep(state: dict[str, Any]) -> None:
             at_once = state["ended"] or len(self.records) == params.max_epochs
-            self.stages.keep("training", lambda: {"training": state, "best": list(self.best)}, at_once=at_once)
+            self.stages.keep("training", lambda: self._to_keep(state), at_once=at_once)
 
         optimizers = self._optimizers()
         if not n_samples:  # nobody left an item: there is nothing to rank
@@ -131,11 +132,11 @@ class Fitting:
         batch_size = params.batch_size or min(-(-n_samples // DEFAULT_STEPS), LARGEST_DEFAULT_BATCH)
         n_steps = params.max_epochs * -(-n_samples // batch_size)
         decay = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 1e-3, n_steps) for o in optimizers if params.decay]
-        kept = self._resumed()
+        kept, loss = self._resumed(), self._loss()
         with bar:
             bar.update(len(self.records))
             minimise(
-                BatchLoss(self.ranker, self.batches, params.attention, params.loss, params.l2),
+                loss,
                 n_samples,
                 optimizers,
                 batch_size=batch_size,
@@ -146,13 +147,28 @@ class Fitting:
                 on_interrupt=on_interrupt,
                 resume=kept,
                 keep=keep,
+                reduce=self._reduce(loss),
             )
         if self.best[2]:
             self.ranker.load_state_dict(self.best[2])
 
+    def _loss(self) -> BatchLoss:
+        params = self.params
+        return BatchLoss(self.ranker, self.batches, params.attention, params.loss, params.l2)
+
+    def _reduce(self, loss: Any) -> Callable[[Sequence[Tensor]], object] | None:
+        """Say how the gradients of several processes are put together; None for one process."""
+        return None
+
+    def _to_keep(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {"training": state, "best": list(self.best)}
+
+    def _kept(self) -> Any:
+        return self.stages.load("training")
+
     def _resumed(self) -> dict[str, Any] | None:
         self._seed_epoch()
-        kept = self.stages.load("training")
+        kept = self._kept()
         if kept is None:
             return None
         value, epoch, state = kept["best"]
@@ -217,7 +233,7 @@ class Fitting:
     def _user_embeddings(self, history: Floats | None) -> Floats:
         if history is not None:
             return sums_of_history(self.interactions, history)
-        users: Floats = _array(self.ranker.users)
+        users: Floats = _array(self._users())
         active = np.diff(self.train.indptr) > 0
         if not active.all():
             users[~active] = users.mean(axis=0, where=active[:, None])
@@ -244,11 +260,18 @@ class Fitting:
             self._tensor(scale),
             pairs if params.fine_tune else [],
             self._start(len(self.warm), n_components),
-            self._start(n_lending, n_components),
+            self._start_lending(n_lending, n_components),
             self._log_popularity() if params.item_bias else None,
             history=history,
             projection=params.projection,
         )
+
+    def _users(self) -> Tensor:
+        """Return the table of users or, with histories, of what items lend."""
+        return self.ranker.users
+
+    def _start_lending(self, n: int, n_components: int) -> Tensor:
+        return self._start(n, n_components)
 
     def _start(self, n: int, n_components: int) -> Tensor:
         draw = torch.rand if self.params.init == "uniform" else torch.randn
@@ -275,6 +298,15 @@ class Fitting:
         ]
         return [*optimizers, torch.optim.Adam(dense)] if dense else optimizers
 
+    def _loss_of(self, rows: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
+        """Choose how to compute the loss; `rows` moves the tables."""
+        params, ranker, batches = self.params, self.ranker, self.batches
+        if isinstance(rows, RowAdam) and is_worth_compiling(
+            ranker, params.attention, params.sampling, batches.n_samples, params.max_epochs
+        ):
+            return CompiledLoss(ranker, batches, rows, params.attention, params.loss, params.l2)
+        return BatchLoss(ranker, batches, params.attention, params.loss, params.l2)
+
     def _has_stopped_growing(self, record: dict[str, float]) -> bool:
         record["validation_ndcg"] = self._validation_ndcg()
         if record["validation_ndcg"] > self.best[0]:
@@ -285,7 +317,7 @@ class Fitting:
     @torch.no_grad()
     def _validation_ndcg(self) -> float:
         assert self.held_out is not None
-        users: Tensor = self.ranker.users
+        users: Tensor = self._users()
         if self.ranker.history:
             users = self._tensor(sums_of_history(self.train, self._lent()))
         attention = self.params.attention

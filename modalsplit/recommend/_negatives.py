@@ -36,9 +36,9 @@ class TakenItems:
             taken = taken.sorted_indices()
         self.n_items = taken.shape[1]
         self.items = torch.as_tensor(taken.indices, device=device)
-        bounds = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device)
-        self.start, self._end = bounds[:-1], bounds[1:]
-        self.counts = bounds.diff()
+        self.bounds = torch.as_tensor(taken.indptr, dtype=torch.int64, device=device)
+        self.start, self._end = self.bounds[:-1], self.bounds[1:]
+        self.counts = self.bounds.diff()
 
     @functools.cached_property
     def users(self) -> Tensor:
@@ -98,10 +98,43 @@ class TakenItems:
         Tensor of int64 of shape (n_rows, n)
             Items.
         """
+        return self.negatives_at(users, draw_chance(users, n, generator))
+
+    def negatives_at(self, users: Tensor, chance: Tensor) -> Tensor:
+        """Find the items that chance points to, among those that users did not take.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n_rows,)
+            Users, by position. Each must have left at least one item.
+        chance : Tensor of float64 of shape (n_rows, n)
+            From 0 to 1.
+
+        Returns
+        -------
+        Tensor of int64 of shape (n_rows, n)
+            Items.
+        """
         left = (self.n_items - self.counts[users]).unsqueeze(1)
-        chance = torch.rand(len(users), n, generator=generator, device=users.device, dtype=torch.float64)
         r = (chance * left).long().clamp(max=left - 1)
         return r + self._n_taken_before(users.unsqueeze(1), r)
+
+    def draw_chance(self, n_rows: int, n: int, generator: torch.Generator) -> Tensor:
+        """Draw what decides on negatives.
+
+        Parameters
+        ----------
+        n_rows, n : int
+            How many.
+        generator : torch.Generator
+            Source of chance.
+
+        Returns
+        -------
+        Tensor of float64 of shape (n_rows, n)
+            From 0 to 1: which of the items that a user did not take, as a share of their number.
+        """
+        return torch.rand(n_rows, n, generator=generator, device=self.items.device, dtype=torch.float64)
 
     def _n_taken_before(self, users: Tensor, r: Tensor) -> Tensor:
         """Count the items that users took before the r-th item that they did not take."""
@@ -138,3 +171,23 @@ class TakenItems:
         untaken = torch.ones(len(users), len(candidates), dtype=torch.bool, device=users.device)
         untaken[row[hit], column[hit]] = False
         return untaken
+
+
+def draw_chance(users: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw what negatives are found by.
+
+    Parameters
+    ----------
+    users : Tensor of shape (n_rows,)
+        Users.
+    n : int
+        Items a row.
+    generator : torch.Generator
+        Source of chance.
+
+    Returns
+    -------
+    Tensor of float64 of shape (n_rows, n)
+        From 0 to 1.
+    """
+    return torch.rand(len(users), n, generator=generator, device=users.device, dtype=torch.float64)

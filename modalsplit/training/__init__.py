@@ -8,9 +8,32 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from modalsplit.training._ranks import average_gradients, from_first, mapped_by_ranks, ranks, shared_out
+from modalsplit.training._ranks import (
+    Rows,
+    average_gradients,
+    dealt_together,
+    from_first,
+    mapped_by_ranks,
+    ranks,
+    rows_of_all,
+    shared_out,
+    sum_gradients,
+    summed,
+)
 
-__all__ = ["average_gradients", "from_first", "mapped_by_ranks", "minimise", "ranks", "shared_out"]
+__all__ = [
+    "Rows",
+    "average_gradients",
+    "dealt_together",
+    "from_first",
+    "mapped_by_ranks",
+    "minimise",
+    "ranks",
+    "rows_of_all",
+    "shared_out",
+    "sum_gradients",
+    "summed",
+]
 
 Losses = Tensor | Mapping[str, Tensor]
 State = dict[str, Any]
@@ -55,7 +78,7 @@ def minimise(
     on_interrupt: Callable[[], object] | None = None,
     resume: State | None = None,
     keep: Callable[[State], object] | None = None,
-    together: bool = False,
+    reduce: Callable[[Sequence[Tensor]], object] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise a loss by mini-batches, each sample once an epoch.
 
@@ -89,9 +112,10 @@ def minimise(
     keep : callable, optional
         Takes the state at the end of each epoch: parameters, optimisers, schedules, generator and history, as
         numbers, texts, tensors, and lists and dicts of them. They are not copies.
-    together : bool, default=False
-        Whether the processes of ``torch.distributed``, if there are several, share the work: `loss_of` must give the same
-        loss on all, with `shared_out`, and gradients are averaged. Without, each process does the same alone.
+    reduce : callable, optional
+        Takes the parameters and puts the gradients of all processes of ``torch.distributed`` together, where these share the
+        work: `loss_of` must then give the same loss on all. `average_gradients` with `shared_out`; something else with
+        `summed`. Without, each process does the same alone.
 
     Returns
     -------
@@ -111,7 +135,7 @@ def minimise(
     try:
         while not ended and len(history) < max_epochs:
             order = batches(n_samples, batch_size, min_batch, generator)
-            record = _epoch(loss_of, order, n_samples, optimizers, steppers, max_norm, together)
+            record = _epoch(loss_of, order, n_samples, optimizers, steppers, max_norm, reduce)
             if not all(map(math.isfinite, record.values())):
                 raise FloatingPointError(
                     f"The loss is no longer finite in epoch {len(history) + 1}: {record}. Lower learning_rate, or look "
@@ -180,13 +204,13 @@ def _epoch(
     optimizers: Sequence[_Optimizer],
     steppers: Sequence[Stepper],
     max_norm: float | None,
-    together: bool,
+    reduce: Callable[[Sequence[Tensor]], object] | None,
 ) -> dict[str, float]:
     totals: dict[str, Tensor] = {}
     for batch in order:
         losses = loss_of(batch)
         named = losses if isinstance(losses, Mapping) else {"loss": losses}
-        _step(named["loss"], optimizers, steppers, max_norm, together)
+        _step(named["loss"], optimizers, steppers, max_norm, reduce)
         for name, value in named.items():
             totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
     return {name: float(total) for name, total in totals.items()}
@@ -197,13 +221,13 @@ def _step(
     optimizers: Sequence[_Optimizer],
     steppers: Sequence[Stepper],
     max_norm: float | None,
-    together: bool,
+    reduce: Callable[[Sequence[Tensor]], object] | None,
 ) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    if together:
-        average_gradients(_parameters(optimizers))
+    if reduce is not None:
+        reduce(_parameters(optimizers))
     if max_norm is not None:
         clip_grad_norm_(_parameters(optimizers), max_norm)
     for stepper in steppers:

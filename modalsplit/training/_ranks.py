@@ -72,18 +72,157 @@ class _Together(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mine: Tensor, n_rows: int) -> Tensor:
-        world = ranks().world
-        padded = mine.new_zeros(-(-n_rows // world), *mine.shape[1:])
-        padded[: len(mine)] = mine
-        parts = [torch.empty_like(padded) for _ in range(world)]
-        dist.all_gather(parts, padded)
-        return torch.stack(parts, dim=1).flatten(0, 1)[:n_rows]
+        return dealt_together(mine, n_rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         # The mean over the processes takes the factor back.
         rank, world = ranks()
         return world * grads[0][rank::world], None
+
+
+def summed(mine: Tensor) -> Tensor:
+    """Add up a number of which each process computed its share.
+
+    Parameters
+    ----------
+    mine : Tensor of shape ()
+        The share of this process.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The sum, the same on all. Its gradient is that of the share: those of all processes are still to be added.
+    """
+    total: Tensor = mine if ranks().world == 1 else _Summed.apply(mine)
+    return total
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        total = mine.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+class Rows(NamedTuple):
+    """Rows of a table that any process asks for, of which each asks for some.
+
+    Attributes
+    ----------
+    ids : Tensor of int64 of shape (n_rows,)
+        All of them, ascending.
+    place : Tensor of int64 of shape (n_mine,)
+        Where those of this process stand among them.
+    is_first : Tensor of bool of shape (n_mine,)
+        Whether no earlier process asks for a row: over all processes, each row is marked once.
+    """
+
+    ids: Tensor
+    place: Tensor
+    is_first: Tensor
+
+    def summed(self, mine: Tensor) -> Tensor:
+        """Add up what the processes know of their rows.
+
+        Parameters
+        ----------
+        mine : Tensor of shape (n_mine, n_columns)
+            Of this process.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_columns)
+            Of all, the same on all.
+        """
+        total = mine.new_zeros(len(self.ids), *mine.shape[1:])
+        total[self.place] = mine
+        dist.all_reduce(total)
+        return total
+
+
+def rows_of_all(mine: Tensor) -> Rows:
+    """Find out which rows of a table the processes ask for.
+
+    Parameters
+    ----------
+    mine : Tensor of int64 of shape (n_mine,)
+        What this process asks for, each once.
+
+    Returns
+    -------
+    Rows
+        Of all.
+    """
+    parts = _gathered(mine)
+    ids, place = torch.unique(torch.cat(parts), return_inverse=True)
+    sizes = [len(part) for part in parts]
+    rank = torch.repeat_interleave(
+        torch.arange(len(parts), device=mine.device), torch.tensor(sizes, device=mine.device)
+    )
+    first = torch.full((len(ids),), len(parts), device=mine.device).scatter_reduce(0, place, rank, "amin")
+    own = place[sum(sizes[: ranks().rank]) :][: len(mine)]
+    return Rows(ids, own, first[own] == ranks().rank)
+
+
+def dealt_together(mine: Tensor, n_rows: int) -> Tensor:
+    """Put a table together of which each process holds every `world`-th row.
+
+    Parameters
+    ----------
+    mine : Tensor of shape (n_mine, n_columns)
+        Rows ``rank``, ``rank + world`` and so on.
+    n_rows : int
+        Of the table.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_columns)
+        The table, the same on all processes.
+    """
+    world = ranks().world
+    if world == 1:
+        return mine
+    padded = mine.new_zeros(-(-n_rows // world), *mine.shape[1:])
+    padded[: len(mine)] = mine
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(parts, padded)
+    return torch.stack(parts, dim=1).flatten(0, 1)[:n_rows]
+
+
+def _gathered(mine: Tensor) -> list[Tensor]:
+    """Vectors of all processes, whatever their lengths."""
+    sizes = [torch.zeros(1, dtype=torch.int64, device=mine.device) for _ in range(ranks().world)]
+    dist.all_gather(sizes, torch.tensor([len(mine)], device=mine.device))
+    longest = max(int(size) for size in sizes)
+    padded = mine.new_zeros(longest)
+    padded[: len(mine)] = mine
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return [part[: int(size)] for part, size in zip(parts, sizes, strict=True)]
+
+
+def sum_gradients(parameters: Sequence[Tensor]) -> None:
+    """Add up the dense gradients of all processes, in one message.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        The same ones on every process; where one has no gradient, it counts as 0.
+    """
+    if ranks().world == 1 or not parameters:
+        return
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    message = torch.cat([grad.flatten() for grad in grads])
+    dist.all_reduce(message)
+    parts = torch.split(message, [grad.numel() for grad in grads])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:
@@ -95,15 +234,11 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
         The same ones on every process.
     """
     world = ranks().world
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if world == 1 or not grads:
-        return
-    message = torch.cat([grad.flatten() for grad in grads])
-    dist.all_reduce(message)
-    start = 0
-    for grad in grads:
-        grad.copy_((message[start : start + grad.numel()] / world).view_as(grad))
-        start += grad.numel()
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    sum_gradients(with_gradient)
+    for parameter in with_gradient if world > 1 else ():
+        assert parameter.grad is not None
+        parameter.grad.div_(world)
 
 
 def from_first(make: Callable[[], T]) -> T:

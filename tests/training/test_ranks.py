@@ -11,7 +11,7 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
-from modalsplit.training import mapped_by_ranks, minimise, shared_out
+from modalsplit.training import average_gradients, mapped_by_ranks, minimise, shared_out
 
 N, WIDTH, BATCH = 205, 6, 50  # the last batch has 5 rows: 3 for one process, 2 for the other
 
@@ -61,7 +61,7 @@ def trained(loss):
         max_epochs=3,
         generator=generator,
         max_norm=1.0,
-        together=True,
+        reduce=average_gradients,
     )
     parameters = nn.utils.parameters_to_vector([*network.parameters(), weight]).detach()
     return [record["loss"] for record in history], parameters, sum(n_rows)
