@@ -26,7 +26,7 @@ from modalsplit.recommend._fit_inputs import Inputs
 from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._learned import Learned
-from modalsplit.recommend._parts import find_parts, read_parts
+from modalsplit.recommend._parts import find_parts, modalities, read_parts
 from modalsplit.recommend._sharded import ShardedFitting
 from modalsplit.training import ranks
 
@@ -98,8 +98,9 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     n_iter_no_change : int, default=5
         Epochs without growth after which early stopping stops.
     cold_degree : int, default=8
-        What is known of a cold item is expected from its parts, by ridge regression on all trained items with the
-        kernel ((1 + cosine) / 2)^cold_degree. The higher, the more the nearest items count.
+        What is known of a cold item is expected from its parts, by ridge regression on the trained items, with the
+        kernel ((1 + cosine) / 2)^cold_degree of each modality. The higher, the more the nearest items count. How much
+        each modality counts is found by leaving trained items out.
     cold_alpha : float, default=0.3
         Weight of that ridge.
     random_state : int, RandomState instance or None, default=None
@@ -132,7 +133,10 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     part_scales_ : ndarray of shape (n_parts,)
         Factors that brought the parts to their size.
     cold_landmarks_ : ndarray of shape (n_landmarks, n_parts * width)
-        Parts of trained items, of length 1, that cold items are compared with: 1,000 at most (Nyström's method).
+        Trained items that cold items are compared with, each modality of length 1: the 3,000 taken most.
+    cold_shares_ : ndarray of shape (n_modalities,)
+        How much likeness in each modality counts; they sum to 1. A modality is a common part with its specific part, or
+        a part that has none.
     cold_weights_ : ndarray of shape (n_landmarks, n_components + 1 + n_parts * width)
         What likeness to each adds to the mean item.
     mean_item_ : ndarray of shape (n_components + 1 + n_parts * width,)
@@ -517,8 +521,9 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
         known = np.isin(rows, self.trained_)
         items = Learned(self.item_embeddings_[rows], self.item_bias_[rows], parts, present)
-        expectation = Expectation(self.cold_landmarks_, self.cold_weights_, self.mean_item_)
-        stand_in(items, np.flatnonzero(~known), expectation, self.part_scales_, self.cold_degree)
+        expectation = Expectation(self.cold_landmarks_, self.cold_weights_, self.mean_item_, self.cold_shares_)
+        groups = modalities(len(self.part_names_), self._part_columns.pairs())
+        stand_in(items, np.flatnonzero(~known), expectation, self.part_scales_, groups, self.cold_degree)
         return as_items(items, self.part_maps_)
 
     def _learned(self) -> Learned:

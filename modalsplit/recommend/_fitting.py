@@ -24,6 +24,7 @@ from modalsplit.recommend._cold import expect, stand_in
 from modalsplit.recommend._compiled import CompiledLoss, is_worth_compiling
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
+from modalsplit.recommend._parts import modalities
 from modalsplit.recommend._row_adam import RowAdam
 from modalsplit.training import minimise
 
@@ -78,12 +79,12 @@ class Fitting:
         folder: Path | None = None,
     ) -> None:
         self.params, self.parts, self.present = params, parts, present
+        self.modalities = modalities(parts.shape[1], pairs)
         self.stages = Stages() if stages is None else stages
         rng = check_random_state(params.random_state if seed is None else seed)
         self.device = torch.device(_available(params.device))
         self.seed = int(rng.randint(2**31 - 1))
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
-        self.landmark_seed = int(rng.randint(2**31 - 1))
         self.interactions = sparse.csr_array(interactions.T)
         train, self.held_out = self.interactions, None
         if params.early_stopping:
@@ -198,26 +199,37 @@ class Fitting:
         bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
         cold = np.setdiff1d(np.arange(n_items), self.warm)
         every = Learned(embedding, bias, parts, self.present.copy())
-        scales, degree = _array(ranker.scale), self.params.cold_degree
-        expectation = expect(every.of(self.warm), scales, degree, self.params.cold_alpha, self.landmark_seed)
-        stand_in(every, cold, expectation, scales, degree)
-        items = as_items(every, maps)
         history = None
         if ranker.history:
             history = np.zeros_like(embedding)
             history[self.warm] = self._lent()
+        users = self._user_embeddings(history)
+        scales, degree, attention = _array(ranker.scale), self.params.cold_degree, self.params.attention
+        trained = every.of(self.warm)
+        expectation = expect(
+            trained,
+            scales,
+            self.modalities,
+            degree=degree,
+            alpha=self.params.cold_alpha,
+            vectors=_item_vectors(as_items(trained, maps), attention),
+            users=users,
+            taken=counts_of_items(self.train),
+        )
+        stand_in(every, cold, expectation, scales, self.modalities, degree)
         return {
             "item_embeddings_": embedding,
             "item_bias_": bias,
-            "item_vectors_": _item_vectors(items, self.params.attention),
+            "item_vectors_": _item_vectors(as_items(every, maps), attention),
             "history_embeddings_": history,
-            "user_embeddings_": self._user_embeddings(history),
+            "user_embeddings_": users,
             "parts_": parts,
             "present_": every.present,
             "trained_": self.warm,
             "part_scales_": scales,
             "cold_landmarks_": expectation.landmarks,
             "cold_weights_": expectation.weights,
+            "cold_shares_": expectation.shares,
             "mean_item_": expectation.mean,
             "part_maps_": maps,
             "extractor_deltas_": delta,

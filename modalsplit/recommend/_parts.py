@@ -33,6 +33,25 @@ class PartColumns(NamedTuple):
         ]
 
 
+def modalities(n_parts: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
+    """Group parts by modality.
+
+    Parameters
+    ----------
+    n_parts : int
+        How many parts there are.
+    pairs : list of tuple of int
+        Positions of the common and the specific part of the same modality.
+
+    Returns
+    -------
+    list of list of int
+        Positions of such a pair, or of a part that is in none.
+    """
+    alone = set(range(n_parts)) - {place for pair in pairs for place in pair}
+    return sorted([*map(list, pairs), *([place] for place in alone)])
+
+
 def find_parts(names: Any, n_columns: int, blocks: Any, parts: str | None) -> PartColumns:
     """Divide the columns into parts of one width.
 

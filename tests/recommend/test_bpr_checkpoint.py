@@ -132,7 +132,7 @@ def test_crashed_fit_ends_as_if_it_had_not(items, taken, tmp_path, monkeypatch, 
 
 def test_the_best_epoch_is_kept_over_a_crash(items, tmp_path, monkeypatch):
     monkeypatch.setattr("modalsplit.objectives._checkpoint.SECONDS", 0.0)
-    params = {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 30, "learning_rate": 0.3}
+    params = {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 30, "learning_rate": 0.1, "random_state": 2}
     whole = model(**params).fit(items, checkerboard())
     assert 1 < whole.n_iter_ < len(whole.history_) < 30
     with monkeypatch.context() as patch:

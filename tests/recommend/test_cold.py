@@ -1,12 +1,14 @@
 """What stands in for items that nobody took."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.preprocessing import normalize
 
 from modalsplit import AttentiveBPR
+from modalsplit.evaluate import evaluate
 from modalsplit.recommend import _cold
 
 QUICK = {"n_components": 4, "max_epochs": 2, "random_state": 0}
@@ -30,15 +32,46 @@ def test_cold_items_are_a_kernel_ridge_regression_on_their_parts(items):
     assert_allclose(model.decision_function(cold), scores, rtol=1e-3, atol=1e-4)
 
 
-def test_fewer_landmarks_come_close(items, monkeypatch):
+def test_of_more_items_those_taken_most_serve(items, monkeypatch):
     X, taken = items
-    X[20:] = X[:20] + 0.01 * X[20:]  # neighbours, of whom one serves
-    exact = AttentiveBPR(**QUICK, blocks=1).fit(X, taken)
     monkeypatch.setattr(_cold, "MOST_LANDMARKS", 30)
-    few = AttentiveBPR(**QUICK, blocks=1).fit(X, taken)
-    assert few.cold_landmarks_.shape == (30, 12)
-    cold = X[:5] + 0.1
-    assert_allclose(few.predict(cold), exact.predict(cold), atol=0.1 * np.ptp(exact.predict(cold)))
+    model = AttentiveBPR(**QUICK, blocks=1).fit(X, taken)
+    most = np.sort(taken.sum(axis=1))[::-1][:30]
+    assert_allclose(model.cold_landmarks_, normalize(X)[np.argsort(-taken.sum(axis=1), kind="stable")[:30]], rtol=1e-5)
+    assert most[-1] > taken.sum(axis=1).min()
+
+
+def test_a_modality_that_tells_nothing_counts_little():
+    rng = np.random.default_rng(0)
+    telling, noise = rng.normal(size=(300, 6)), 10 * rng.normal(size=(300, 6))
+    liking = rng.normal(size=(6, 120))
+    taken = (telling @ liking > np.quantile(telling @ liking, 0.9, axis=0)).astype(float)
+    model = AttentiveBPR(8, blocks=2, max_epochs=20, random_state=0).fit(np.hstack([noise, telling])[:250], taken[:250])
+    assert_allclose(model.cold_shares_.sum(), 1, rtol=1e-6)
+    assert model.cold_shares_[1] > 0.8
+    cold = evaluate(model.decision_function(np.hstack([noise, telling])[250:]), taken[250:]).per_user["ndcg@10"].mean()
+    assert cold > 0.9 * evaluate(telling[250:] @ liking, taken[250:]).per_user["ndcg@10"].mean()
+
+
+def test_a_common_and_a_specific_part_are_one_modality(items):
+    X, taken = items
+    columns = [f"{part}__{i}" for part in ("a_common", "b_common", "a_specific", "b_specific") for i in range(3)]
+    model = AttentiveBPR(**QUICK).fit(pd.DataFrame(X, columns=columns), taken)
+    assert model.cold_shares_.shape == (2,)
+
+
+def test_error_of_rows_left_out_is_that_of_leaving_each_out():
+    rng = np.random.default_rng(0)
+    kernels = [x @ x.T for x in rng.normal(size=(2, 12, 4))]
+    targets, shares, alpha = rng.normal(size=(12, 3)), np.array([0.3, 0.7]), 0.5
+    targets -= targets.mean(axis=0)
+    gram = 0.3 * kernels[0] + 0.7 * kernels[1]
+    errors = []
+    for i in range(12):
+        rest = np.arange(12) != i
+        oracle = KernelRidge(alpha=alpha, kernel="precomputed").fit(gram[np.ix_(rest, rest)], targets[rest])
+        errors.append(np.square(oracle.predict(gram[[i]][:, rest]) - targets[i]).sum())
+    assert_allclose(_cold._left_out_error(kernels, shares, targets, np.eye(3), alpha), np.mean(errors), rtol=1e-10)
 
 
 def test_an_item_of_which_content_says_nothing_is_the_mean_item(items):
