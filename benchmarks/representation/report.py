@@ -97,7 +97,7 @@ def finish(
         head = f"# Representation\n\n`python -m benchmarks.representation`: {n_seeds} seeds.\n\n{HOW}\n"
         (folder / "representation.md").write_text(head + "\n".join(lines) + "\n")
         table.to_csv(folder / "representation.csv", index=False, float_format="%.5f")
-    return 0 if not absent and all(verdict.word == "yes" for verdict in outcome) else 1
+    return 0 if not absent and all(verdict.word in {"yes", "tie"} for verdict in outcome) else 1
 
 
 def with_means(row: dict[str, object]) -> dict[str, object]:
@@ -193,5 +193,8 @@ def remarks(absent: list[Key], left_out: list[str]) -> list[str]:
 
 
 def said(outcome: list[Verdict]) -> list[str]:
-    explained = "Differences are paired by seed: their mean and its standard error."
+    explained = (
+        "Differences are paired by seed: their mean and its standard error. A tie: below a rival, but by less than the standard "
+        'error of the difference of both means ("unpaired").'
+    )
     return ["## Verdicts", "", explained, "", *(f"* {v.word}: {v.text}" for v in outcome)]

@@ -1,4 +1,9 @@
-"""Which targets hold. Differences are paired by seed, and a tie is one within a standard error of their mean."""
+"""Which targets hold.
+
+Differences are paired by seed, and a rival ties if the mean difference is within its standard error. A pair of linear methods
+that see the same rows differs by so little that this error is next to nothing: where ours is below, but by less than the
+standard error of the difference of both means, which holds the chance of drawing the data, the verdict is "tie".
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from benchmarks.representation.data import PLANTED, REAL
 from benchmarks.representation.measure import RAW
@@ -22,23 +28,30 @@ class Verdict(NamedTuple):
     holds: bool
     text: str
     open: bool = False
+    tie: bool = False
 
     @property
     def word(self) -> str:
-        return "NO" if not self.holds else "OPEN" if self.open else "yes"
+        return "NO" if not self.holds else "OPEN" if self.open else "tie" if self.tie else "yes"
 
 
 class Comparison(NamedTuple):
     rival: str
     mean: float
     error: float
+    of_means: float  # standard error of the difference of both means, as if seeds were not paired
 
     @property
     def ties(self) -> bool:
         return abs(self.mean) <= self.error + 1e-12
 
+    @property
+    def is_lost(self) -> bool:
+        return self.mean < 0 and not self.ties
+
     def __str__(self) -> str:
-        return f"{self.rival} ({self.mean:+.4f} ± {self.error:.4f})"
+        unpaired = f", unpaired {self.of_means:.4f}" if self.is_lost else ""
+        return f"{self.rival} ({self.mean:+.4f} ± {self.error:.4f}{unpaired})"
 
 
 def label(method: str, variant: str) -> str:
@@ -76,11 +89,14 @@ def above(
         return
     found = sorted(compared(ours, theirs, score), key=lambda c: c.mean)
     ties = [c for c in found if c.ties]
-    lost = [c for c in found if c.mean < 0 and not c.ties]
+    lost = [c for c in found if c.is_lost]
+    clearly = [c for c in lost if -c.mean > c.of_means]
     mean, nearest = ours[score].mean(), found[0]
     if lost:
         shown = "; ".join(map(str, lost[:N_SHOWN]))
-        text = f"{what} {mean:.4f}, below {len(lost)} of {len(found)} variants of rivals, the farthest {shown}"
+        below = f"below {len(lost)} of {len(found)} variants of rivals"
+        within = "" if clearly else ", by less than the standard error of both means"
+        text = f"{what} {mean:.4f}, {below}{within}, the farthest {shown}"
     elif or_equal:
         text = f"{what} {mean:.4f}, at least that of the best rival computed, {nearest}"
     elif ties:
@@ -91,7 +107,7 @@ def above(
         text += "; ties within one standard error: " + "; ".join(map(str, ties))
     if lacking := not_computed(ours, theirs):
         text += "; not computed: " + ", ".join(lacking)
-    yield Verdict(not lost, text, open=bool(lacking))
+    yield Verdict(not clearly, text, open=bool(lacking), tie=bool(lost))
 
 
 def not_computed(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
@@ -106,8 +122,14 @@ def compared(ours: pd.DataFrame, theirs: pd.DataFrame, score: str) -> Iterator[C
     for (method, variant), group in theirs.groupby(["method", "variant"], sort=False):
         difference = (base - group.set_index("seed")[score]).dropna().to_numpy()
         if len(difference):
-            error = np.std(difference, ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
-            yield Comparison(label(method, variant), float(difference.mean()), float(error))
+            error, *of_each = (standard_error(values) for values in (difference, base, group[score].dropna()))
+            yield Comparison(label(method, variant), float(difference.mean()), error, float(np.hypot(*of_each)))
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Of the mean; 0 of a single value."""
+    x = np.asarray(values, dtype=float)
+    return float(np.std(x, ddof=1) / np.sqrt(len(x))) if len(x) > 1 else 0.0
 
 
 def at_chance(of: pd.DataFrame) -> Verdict:

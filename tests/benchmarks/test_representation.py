@@ -198,6 +198,17 @@ def test_a_verdict_is_final_with_all_rivals_in_all_seeds():
     assert all(verdict.text.endswith("not computed: KCCA (1 of 2 seeds)") for verdict in found)
 
 
+def test_a_loss_within_the_chance_of_the_data_is_a_tie():
+    of_all = {name: [0.5, 0.5, 0.5] for name in verdicts.RIVALS}
+    ours = [0.8, 0.9, 0.85]
+    close = {**of_all, "RidgeCCA": [value + 0.001 for value in ours]}
+    found = list(verdicts.verdicts(pd.DataFrame(planted_rows({"stable": ours, **close}))))
+    assert {(verdict.word, verdict.holds) for verdict in found} == {("tie", True)}
+    assert all("by less than the standard error of both means" in verdict.text for verdict in found)
+    far = {**of_all, "RidgeCCA": [value + 0.1 for value in ours]}
+    assert {v.word for v in verdicts.verdicts(pd.DataFrame(planted_rows({"stable": ours, **far})))} == {"NO"}
+
+
 def test_the_page_has_a_row_a_variant_and_the_exit_code_tells(tmp_path, capsys):
     theirs = {name: [0.5, 0.5] for name in verdicts.RIVALS}
     rows = planted_rows({"stable": [0.9, 0.92], "cca": [0.9, 0.9], **theirs})
