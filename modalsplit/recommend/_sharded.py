@@ -50,7 +50,7 @@ class OwnBatches(Batches):
             With users as positions among all.
         """
         rank, world = ranks()
-        chosen = samples if self._samples is None else self._samples[samples]
+        chosen = self.places(samples)
         if self.sampling == "users":
             own = chosen[chosen % world == rank]
             batch = Batch(own, *self.taken.of(own), self._shared())
