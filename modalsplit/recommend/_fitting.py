@@ -21,7 +21,7 @@ from modalsplit.objectives import Stages
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss
 from modalsplit.recommend._by_user import counts_of_items, with_columns
 from modalsplit.recommend._cold import expect, stand_in
-from modalsplit.recommend._compiled import CompiledLoss, is_worth_compiling
+from modalsplit.recommend._compiled import compiled
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
 from modalsplit.recommend._parts import modalities
@@ -137,7 +137,7 @@ class Fitting:
         with bar:
             bar.update(len(self.records))
             minimise(
-                loss,
+                compiled(loss, optimizers[0], params.loss, params.max_epochs),
                 n_samples,
                 optimizers,
                 batch_size=batch_size,
@@ -309,15 +309,6 @@ class Fitting:
             if tensors and tensors[0] is not None
         ]
         return [*optimizers, torch.optim.Adam(dense)] if dense else optimizers
-
-    def _loss_of(self, rows: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
-        """Choose how to compute the loss; `rows` moves the tables."""
-        params, ranker, batches = self.params, self.ranker, self.batches
-        if isinstance(rows, RowAdam) and is_worth_compiling(
-            ranker, params.attention, params.sampling, batches.n_samples, params.max_epochs
-        ):
-            return CompiledLoss(ranker, batches, rows, params.attention, params.loss, params.l2)
-        return BatchLoss(ranker, batches, params.attention, params.loss, params.l2)
 
     def _has_stopped_growing(self, record: dict[str, float]) -> bool:
         record["validation_ndcg"] = self._validation_ndcg()

@@ -119,23 +119,6 @@ class TakenItems:
         r = (chance * left).long().clamp(max=left - 1)
         return r + self._n_taken_before(users.unsqueeze(1), r)
 
-    def draw_chance(self, n_rows: int, n: int, generator: torch.Generator) -> Tensor:
-        """Draw what decides on negatives.
-
-        Parameters
-        ----------
-        n_rows, n : int
-            How many.
-        generator : torch.Generator
-            Source of chance.
-
-        Returns
-        -------
-        Tensor of float64 of shape (n_rows, n)
-            From 0 to 1: which of the items that a user did not take, as a share of their number.
-        """
-        return torch.rand(n_rows, n, generator=generator, device=self.items.device, dtype=torch.float64)
-
     def _n_taken_before(self, users: Tensor, r: Tensor) -> Tensor:
         """Count the items that users took before the r-th item that they did not take."""
         # The k-th taken item t has t - k items before it that were not taken: a bisection of these finds the place.
@@ -188,6 +171,6 @@ def draw_chance(users: Tensor, n: int, generator: torch.Generator) -> Tensor:
     Returns
     -------
     Tensor of float64 of shape (n_rows, n)
-        From 0 to 1.
+        From 0 to 1: which of the items that a user did not take, as a share of their number.
     """
     return torch.rand(len(users), n, generator=generator, device=users.device, dtype=torch.float64)

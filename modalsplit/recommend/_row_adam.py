@@ -43,14 +43,34 @@ class RowAdam(torch.optim.Optimizer):
             for table in group["params"]:
                 if table.grad is None:
                     continue
-                state = self.state[table]
-                if not state:
-                    state["step"] = 0
-                    state["moments"] = [torch.zeros_like(table), torch.zeros_like(table)]
+                moments, n_steps, lr = self.begin(table)
                 indices, values = table.grad._indices()[0], table.grad._values()
                 for rows, gradient in zip(indices.split(ROWS), values.split(ROWS), strict=True):
-                    _move(table, state["moments"], rows, gradient, state["step"], group["lr"])
-                state["step"] += 1
+                    _move(table, moments, rows, gradient, n_steps - 1, lr)
+
+    def begin(self, table: Tensor) -> tuple[list[Tensor], int, float]:
+        """Count a step of a table, for who moves its rows.
+
+        Parameters
+        ----------
+        table : Parameter
+            One of the tables.
+
+        Returns
+        -------
+        moments : list of Tensor of the table's shape
+            First and second.
+        n_steps : int
+            How many steps there are, with this one.
+        lr : float
+            Learning rate.
+        """
+        state = self.state[table]
+        if not state:
+            state["step"] = 0
+            state["moments"] = [torch.zeros_like(table), torch.zeros_like(table)]
+        state["step"] += 1
+        return state["moments"], state["step"], self.param_groups[0]["lr"]
 
 
 def _move(table: Tensor, moments: list[Tensor], rows: Tensor, gradient: Tensor, n_steps: int, lr: float) -> None:
