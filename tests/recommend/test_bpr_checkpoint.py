@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import checkerboard, named, parity_parts
-from test_bpr_files import same, table, write
+from made import checkerboard, named, parity_parts, same, table, write
 
 import modalsplit
 from modalsplit import AttentiveBPR

@@ -8,32 +8,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from made import named, parity_parts
+from made import N_ITEMS, N_USERS, named, parity_parts, same, table, write
 
 import modalsplit
 from modalsplit import AttentiveBPR, Interactions
 from modalsplit.recommend import _by_user
 from modalsplit.stores import ParquetInteractions, open_store
-
-N_ITEMS, N_USERS = 40, 60
-
-
-def table(strings=True, seed=0):
-    """Rows in no order, some of them twice; item 7 is taken by nobody."""
-    rng = np.random.default_rng(seed)
-    users, items = np.nonzero(rng.random((N_USERS, N_ITEMS)) < 0.2)
-    users, items = users[items != 7], items[items != 7]
-    order = rng.permutation(np.concatenate([np.arange(len(users)), np.arange(25)]))
-    frame = pd.DataFrame({"user_id": users[order], "item_id": items[order]})
-    return frame.astype(str).radd({"user_id": "user", "item_id": "item"}) if strings else frame
-
-
-def write(frame, folder, n_files=3, rows_a_group=17):
-    folder.mkdir()
-    for number, part in enumerate(np.array_split(np.arange(len(frame)), n_files)):
-        at = folder / f"part{number}.parquet"
-        frame.iloc[part].to_parquet(at, row_group_size=rows_a_group, index=False)
-    return folder
 
 
 @pytest.fixture
@@ -48,14 +28,6 @@ def folder(tmp_path):
 
 def fitted(X, y, **params):
     return AttentiveBPR(4, **({"max_epochs": 2, "random_state": 0} | params)).fit(X, y)
-
-
-def same(one, other):
-    for name in ("user_embeddings_", "item_embeddings_", "item_vectors_", "item_bias_", "cold_weights_"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert one.history_ == other.history_
-    assert one.user_ids_.tolist() == other.user_ids_.tolist()
-    assert (one.interactions_ != other.interactions_).nnz == 0
 
 
 @pytest.mark.parametrize("sampling", ["users", "interactions"])
