@@ -48,18 +48,19 @@ def report(
 
     The page needs nothing beside it, and asks no server for anything.
     """
-    from modalsplit.cli._tables import check_output, read_features, read_items
+    from modalsplit.cli._tables import check_output, read_features, read_items, with_all_blocks
     from modalsplit.persistence import load
     from modalsplit.reporting import report as write
 
     check_output(output, (".html", ".htm"))
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} is there already. Name another file, or add --overwrite.")
-    X = read_features(features, id_column)
+    fitted = load(model)
+    X = with_all_blocks(read_features(features, id_column), fitted)
     frame = _shown(read_items(items, id_column), X, items)
     frame = with_paths(frame, [image or IMAGE], image_folder, items.parent)
     write(
-        load(model),
+        fitted,
         frame,
         None,
         output,

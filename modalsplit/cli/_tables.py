@@ -126,15 +126,59 @@ def joined(frames: Sequence[pd.DataFrame], paths: Sequence[Path], id_column: str
     Raises
     ------
     ValueError
-        If columns are no numbers, not in blocks, or not unique.
+        If columns are no numbers, not in blocks, or not unique, or no item is in the first file and another.
     """
     blocks = [_as_blocks(frame, path, len(paths) == 1) for frame, path in zip(frames, paths, strict=True)]
+    for block, path in zip(blocks[1:], paths[1:], strict=True):
+        if not block.index.isin(blocks[0].index).any():
+            raise ValueError(
+                f"{paths[0]} and {path} have no item in common: ids of the one look like {blocks[0].index[0]!r}, of the "
+                f"other like {block.index[0]!r}. They must be spelt alike."
+            )
     whole = blocks[0] if len(blocks) == 1 else pd.concat(blocks, axis=1, sort=False)
     if whole.columns.has_duplicates:
         raise ValueError(
             f"Two of the files have the column {whole.columns[whole.columns.duplicated()][0]!r}. Rename the block in one."
         )
     return whole.rename_axis(index=id_column)
+
+
+def with_all_blocks(X: pd.DataFrame, model: Any) -> pd.DataFrame:
+    """Add columns of NaN for modalities that the model knows and no item has.
+
+    Parameters
+    ----------
+    X : DataFrame
+        From `read_features`.
+    model : estimator
+        Fitted; what is not an encoder, or begins with one, is left to check its columns itself.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of `fit`.
+
+    Raises
+    ------
+    ValueError
+        If single columns are missing, or whole modalities from an encoder that takes complete items only.
+    """
+    encoder = model[0] if hasattr(model, "steps") else model
+    known = np.asarray(getattr(encoder, "feature_names_in_", ()), dtype=object)
+    missing = getattr(encoder, "missing", None)
+    blocks = {name: known[columns].tolist() for name, columns in block_columns(known.tolist()).items()}
+    absent = {name: [one for one in names if one not in X.columns] for name, names in blocks.items()}
+    absent = {name: lacking for name, lacking in absent.items() if lacking}
+    if missing is None or not absent:
+        return X
+    partly = [name for name, lacking in absent.items() if len(lacking) < len(blocks[name])]
+    if partly or missing == "error" or len(absent) == len(blocks):
+        name = (partly or list(absent))[0]
+        raise ValueError(
+            f"The features lack {len(absent[name])} of the {len(blocks[name])} columns of the {name} modality that the "
+            f"model was fitted on, such as {absent[name][0]}; they have {_listed(X.columns)}."
+        )
+    return X.reindex(columns=known)
 
 
 def read_interactions(

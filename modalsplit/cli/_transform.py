@@ -24,15 +24,18 @@ def transform(
     \b
     modalsplit transform model.safetensors features.parquet -o embeddings.parquet
     modalsplit transform model.safetensors new.parquet --parts common -o common.npz
+    modalsplit transform model.safetensors image.parquet -o embeddings.parquet
 
+    A modality that the files do not have is missing for all items, as fit --missing says.
     The columns are image_common__0, ..., text_specific__0, ...; in .npz there is an array a block, and ids.
     """
-    from modalsplit.cli._tables import check_output, read_features, write_items
+    from modalsplit.cli._tables import check_output, read_features, with_all_blocks, write_items
     from modalsplit.persistence import load
 
     check_output(output)
     X = read_features(features, id_column)
-    Z = _encoder_of(load(model), model).set_output(transform="pandas").transform(X)
+    encoder = _encoder_of(load(model), model)
+    Z = encoder.set_output(transform="pandas").transform(with_all_blocks(X, encoder))
     if parts != "all":
         Z = Z[[name for name in Z if f"_{parts}__" in name]]
     write_items(Z, output)

@@ -157,6 +157,36 @@ def test_users_come_from_a_file_and_seen_items_on_demand(fitted, taken):
     assert counts.to_dict() == {user: N_ITEMS - seen[user] for user in ("u3", "u4")}
 
 
+def test_a_modality_without_a_file_is_missing(files, features):
+    features.filter(regex="item_id|image").to_parquet("image.parquet", index=False)
+    files("fit features.parquet --components 5 --objective cca -q -o encoder.safetensors")
+    files("transform encoder.safetensors image.parquet -o z.csv")
+    found = pd.read_csv("z.csv", index_col="item_id")
+    X = features.set_index("item_id")
+    X.loc[:, X.columns.str.startswith("text")] = np.nan
+    expected = modalsplit.load("encoder.safetensors").set_output(transform="pandas").transform(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    files("fit features.parquet --components 5 --objective cca --missing error -q -o strict.safetensors")
+    said = files("transform strict.safetensors image.parquet -o no.csv", 1).output
+    assert "lack 9 of the 9 columns of the text modality that the model was fitted on, such as text__0" in said
+    features.drop(columns="image__3").to_parquet("partly.parquet", index=False)
+    assert (
+        "lack 1 of the 12 columns of the image"
+        in files("transform encoder.safetensors partly.parquet -o no.csv", 1).output
+    )
+
+
+def test_files_without_a_common_item_are_named(files, features):
+    features.filter(regex="item_id|image").to_parquet("image.parquet", index=False)
+    text = features.filter(regex="item_id|text")
+    text.assign(item_id=text["item_id"].str.upper()).to_parquet("text.parquet", index=False)
+    said = files("fit image.parquet text.parquet -o m.safetensors", 1).output
+    assert (
+        "image.parquet and text.parquet have no item in common: ids of the one look like 'i00', of the other like 'I00'"
+        in said
+    )
+
+
 def test_two_matrices_need_no_ids(run, features):
     np.save("image.npy", features.filter(like="image__"))
     np.save("text.npy", features.filter(like="text__"))
@@ -375,7 +405,9 @@ def test_version_is_shown(run):
 @pytest.fixture
 def catalogue(fitted, features):
     ids = features["item_id"]
-    items = pd.DataFrame({"item_id": ids, "title": [f"Item {item}" for item in ids], "photo": [f"{i}.png" for i in ids]})
+    items = pd.DataFrame(
+        {"item_id": ids, "title": [f"Item {item}" for item in ids], "photo": [f"{i}.png" for i in ids]}
+    )
     items.sample(frac=1, random_state=0).to_csv("items.csv", index=False)  # another order than the features
     Path("photos").mkdir()
     for item in ids[:5]:
