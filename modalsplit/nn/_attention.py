@@ -9,6 +9,8 @@ from torch import Tensor
 
 Attention = Literal["item", "user", "mean"]
 
+MOST_STEPS, SETTLED = 40, 1e-6  # of `before_fusion`
+
 
 class Items(NamedTuple):
     """What a score needs to know of some items."""
@@ -220,6 +222,37 @@ def with_parts_fused(items: Items, attention: Attention) -> Items:
     if attention == "user":
         return items
     return without_parts(fuse(items, item_attention(items, attention)), items.bias)
+
+
+def before_fusion(items: Items, attention: Attention) -> Float[Tensor, "N D"]:
+    """Find the embeddings with which items are fused to given vectors.
+
+    Parameters
+    ----------
+    items : Items
+        N items, whose embeddings are the fused vectors.
+    attention : {"item", "user", "mean"}
+        ``"user"`` as ``"mean"``. With ``"item"`` weights depend on the embedding that is looked for: what fusion added to
+        the last guess is subtracted, some twenty times.
+
+    Returns
+    -------
+    Tensor of shape (N, D)
+        Embeddings. If the steps do not settle, those that came nearest.
+    """
+    vectors: Tensor = items.embedding
+    shared: Attention = "item" if attention == "item" else "mean"
+    guess = nearest = vectors
+    least = vectors.new_full(vectors.shape[:1], torch.inf)
+    for _ in range(MOST_STEPS):
+        gap = vectors - with_parts_fused(items._replace(embedding=guess), shared).embedding
+        size = gap.norm(dim=1)
+        nearest = torch.where((size < least)[:, None], guess, nearest)
+        least = torch.minimum(least, size)
+        if (size <= SETTLED * vectors.norm(dim=1)).all():
+            break
+        guess = guess + gap
+    return nearest
 
 
 def without_parts(vectors: Float[Tensor, "N D"], bias: Float[Tensor, " N"]) -> Items:

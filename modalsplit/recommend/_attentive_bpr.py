@@ -21,9 +21,9 @@ from modalsplit.nn import Attention, Items, pair_attention, score
 from modalsplit.nn._attention import with_parts_fused
 from modalsplit.recommend._base import Floats, Recommender
 from modalsplit.recommend._batches import Sampling
-from modalsplit.recommend._cold import Expectation, stand_in
+from modalsplit.recommend._cold import Expectation
 from modalsplit.recommend._fit_inputs import Inputs
-from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history
+from modalsplit.recommend._fitting import Fitting, as_items, moved, sums_of_history, with_cold
 from modalsplit.recommend._inputs import positions
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._parts import find_parts, modalities, read_parts
@@ -97,10 +97,10 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Share of the interactions to hold out.
     n_iter_no_change : int, default=5
         Epochs without growth after which early stopping stops.
-    cold_degree : int, default=8
-        What is known of a cold item is expected from its parts, by ridge regression on the trained items, with the
-        kernel ((1 + cosine) / 2)^cold_degree of each modality. The higher, the more the nearest items count. How much
-        each modality counts is found by leaving trained items out.
+    cold_degree : int, default=5
+        What is known of a cold item is expected from its parts, by ridge regression on the trained items with the
+        kernel ((1 + cosine) / 2)^cold_degree. The higher, the more the nearest items count. How much each modality
+        counts in the cosine is found by leaving trained items out.
     cold_alpha : float, default=0.3
         Weight of that ridge.
     random_state : int, RandomState instance or None, default=None
@@ -133,14 +133,14 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     part_scales_ : ndarray of shape (n_parts,)
         Factors that brought the parts to their size.
     cold_landmarks_ : ndarray of shape (n_landmarks, n_parts * width)
-        Trained items that cold items are compared with, each modality of length 1: the 3,000 taken most.
+        Directions of trained items that cold items are compared with: of the 3,000 taken most.
     cold_shares_ : ndarray of shape (n_modalities,)
-        How much likeness in each modality counts; they sum to 1. A modality is a common part with its specific part, or
+        How much each modality counts in a direction; they sum to 1. A modality is a common part with its specific part, or
         a part that has none.
     cold_weights_ : ndarray of shape (n_landmarks, n_components + 1 + n_parts * width)
         What likeness to each adds to the mean item.
     mean_item_ : ndarray of shape (n_components + 1 + n_parts * width,)
-        Embedding, bias and parts of the mean trained item.
+        Fused vector, bias and parts of the mean trained item.
     part_maps_ : ndarray of shape (n_parts, width, n_components) or None
         The projections.
     extractor_deltas_ : ndarray of shape (n_modalities, width, width) or None
@@ -244,7 +244,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        cold_degree: int = 8,
+        cold_degree: int = 5,
         cold_alpha: float = 0.3,
         random_state: Any = None,
         device: str = "auto",
@@ -491,7 +491,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         return self._scores(self._user_vectors(interactions), None)
 
     def _score_rows(self, X: Floats, rows: NDArray[np.intp]) -> Floats:
-        scores: Floats = self._scores(self.user_embeddings_, self._items_of(X, rows))
+        scores: Floats = self._scores(self.user_embeddings_, self._items_of(X, rows, fused=self.attention != "user"))
         return scores.T
 
     def _scores(self, users: Floats, items: Items | None) -> Floats:
@@ -515,16 +515,16 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         rows = self._rows_of(X, item_ids)
         return np.full(len(X), -1) if rows is None else rows
 
-    def _items_of(self, X: Floats, rows: NDArray[np.intp]) -> Items:
-        """Read items: those in the catalogue with what was learned of them, others through neighbours."""
+    def _items_of(self, X: Floats, rows: NDArray[np.intp], *, fused: bool = False) -> Items:
+        """Read items: those in the catalogue with what was learned of them, others as expected."""
         parts, present = read_parts(X, self._part_columns)
         parts = moved(parts, self.extractor_deltas_, self._part_columns.pairs()) * self.part_scales_[:, None]
         known = np.isin(rows, self.trained_)
         items = Learned(self.item_embeddings_[rows], self.item_bias_[rows], parts, present)
         expectation = Expectation(self.cold_landmarks_, self.cold_weights_, self.mean_item_, self.cold_shares_)
         groups = modalities(len(self.part_names_), self._part_columns.pairs())
-        stand_in(items, np.flatnonzero(~known), expectation, self.part_scales_, groups, self.cold_degree)
-        return as_items(items, self.part_maps_)
+        cold = np.flatnonzero(~known)
+        return with_cold(items, cold, expectation, self.part_scales_, groups, self, self.part_maps_, fused=fused)
 
     def _learned(self) -> Learned:
         return Learned(self.item_embeddings_, self.item_bias_, self.parts_, self.present_)

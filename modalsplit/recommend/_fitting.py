@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from modalsplit.evaluate import ndcg_at_k
 from modalsplit.nn import Attention, AttentiveRanker, Items, move_common, score
-from modalsplit.nn._attention import with_parts_fused
+from modalsplit.nn._attention import before_fusion, with_parts_fused, without_parts
 from modalsplit.objectives import Stages
 from modalsplit.recommend._batches import HISTORY_POWER, Batches, BatchLoss
 from modalsplit.recommend._by_user import counts_of_items, with_columns
-from modalsplit.recommend._cold import expect, stand_in
+from modalsplit.recommend._cold import Expectation, expect, stand_in
 from modalsplit.recommend._compiled import compiled
 from modalsplit.recommend._learned import Learned
 from modalsplit.recommend._negatives import TakenItems
@@ -216,11 +216,11 @@ class Fitting:
             users=users,
             taken=counts_of_items(self.train),
         )
-        stand_in(every, cold, expectation, scales, self.modalities, degree)
+        items = with_cold(every, cold, expectation, scales, self.modalities, self.params, maps, fused=False)
         return {
             "item_embeddings_": embedding,
             "item_bias_": bias,
-            "item_vectors_": _item_vectors(as_items(every, maps), attention),
+            "item_vectors_": _item_vectors(items, attention),
             "history_embeddings_": history,
             "user_embeddings_": users,
             "parts_": parts,
@@ -378,6 +378,52 @@ def as_items(items: Learned, maps: Floats | None) -> Items:
         torch.as_tensor(value, dtype=torch.float32) for value in (items.embedding, parts, items.bias)
     )
     return Items(embedding, mapped, torch.as_tensor(items.present), bias)
+
+
+def with_cold(
+    items: Learned,
+    cold: NDArray[np.intp],
+    expectation: Expectation,
+    scales: Floats,
+    groups: list[list[int]],
+    params: AttentiveBPR,
+    maps: Floats | None,
+    *,
+    fused: bool,
+) -> Items:
+    """Let cold items be what is expected of them as a whole.
+
+    Parameters
+    ----------
+    items : Learned
+        What is known of n items; of cold ones, it is overwritten.
+    cold : ndarray of int of shape (n_cold,)
+        Their rows.
+    expectation : Expectation
+        Of items by their parts.
+    scales : ndarray of shape (n_parts,)
+        What the parts were multiplied by.
+    groups : list of list of int
+        The parts of each modality.
+    params : AttentiveBPR
+        Attention and degree of the kernel.
+    maps : ndarray of shape (n_parts, width, n_components) or None
+        Projections.
+    fused : bool
+        Whether all that is asked for is scores. Users' own attention needs more.
+
+    Returns
+    -------
+    Items
+        Of n items.
+    """
+    stand_in(items, cold, expectation, scales, groups, params.cold_degree)
+    if fused:
+        vectors = _item_vectors(as_items(items, maps), params.attention)
+        vectors[cold] = items.embedding[cold]
+        return without_parts(torch.as_tensor(vectors), torch.as_tensor(items.bias))
+    items.embedding[cold] = before_fusion(as_items(items.of(cold), maps), params.attention).numpy()
+    return as_items(items, maps)
 
 
 def _item_vectors(items: Items, attention: Attention) -> Floats:

@@ -20,9 +20,10 @@ def items():
     return rng.normal(size=(40, 12)), (rng.random((40, 25)) < 0.3).astype(float)
 
 
-def test_cold_items_are_a_kernel_ridge_regression_on_their_parts(items):
+@pytest.mark.parametrize("attention", ["mean", "item"])
+def test_cold_items_are_a_kernel_ridge_regression_on_their_parts(items, attention):
     X, taken = items
-    model = AttentiveBPR(**QUICK, blocks=1, attention="mean", cold_degree=3, cold_alpha=0.7).fit(X, taken)
+    model = AttentiveBPR(**QUICK, blocks=1, attention=attention, cold_degree=3, cold_alpha=0.7).fit(X, taken)
     cold = np.random.default_rng(1).normal(size=(5, 12))
     learned = np.hstack([model.item_vectors_, model.item_bias_[:, None]])
     oracle = KernelRidge(alpha=0.7, kernel="poly", degree=3, gamma=0.5, coef0=0.5)
@@ -69,16 +70,15 @@ def test_a_common_and_a_specific_part_are_one_modality(items):
 
 def test_error_of_rows_left_out_is_that_of_leaving_each_out():
     rng = np.random.default_rng(0)
-    kernels = [x @ x.T for x in rng.normal(size=(2, 12, 4))]
-    targets, shares, alpha = rng.normal(size=(12, 3)), np.array([0.3, 0.7]), 0.5
+    x, targets, alpha = rng.normal(size=(12, 4)), rng.normal(size=(12, 3)), 0.5
     targets -= targets.mean(axis=0)
-    gram = 0.3 * kernels[0] + 0.7 * kernels[1]
+    gram = x @ x.T
     errors = []
     for i in range(12):
         rest = np.arange(12) != i
         oracle = KernelRidge(alpha=alpha, kernel="precomputed").fit(gram[np.ix_(rest, rest)], targets[rest])
         errors.append(np.square(oracle.predict(gram[[i]][:, rest]) - targets[i]).sum())
-    assert_allclose(_cold._left_out_error(kernels, shares, targets, np.eye(3), alpha), np.mean(errors), rtol=1e-10)
+    assert_allclose(_cold._left_out_error(gram, targets, np.eye(3), alpha), np.mean(errors), rtol=1e-10)
 
 
 def test_an_item_of_which_content_says_nothing_is_the_mean_item(items):
