@@ -121,10 +121,9 @@ def masked(case: Case, share: float, which: str, seed: int) -> Case:
     """Take features from a share of the items: of both modalities together, or of one (Fig. 3b)."""
     chosen = np.random.default_rng([seed, 3]).permutation(len(case.features))[: round(share * len(case.features))]
     features = case.features.copy()
-    columns = [
-        c for c in features if which == "both" or c.startswith(f"{list(case.blocks)[MODALITIES.index(which)]}__")
-    ]
-    features.loc[features.index[chosen], columns] = np.nan
+    blocks = list(case.blocks.values())
+    hit = blocks if which == "both" else [blocks[MODALITIES.index(which)]]
+    features.loc[features.index[chosen], [column for block in hit for column in block]] = np.nan
     of = f", {which} {share:.0%} masked"
     return replace(case, name=case.name + of, source=case.source and case.source + of, features=features)
 
