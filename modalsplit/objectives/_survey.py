@@ -100,9 +100,10 @@ def check_finite(x: NDArray[Any], name: str, first_row: int) -> None:
     ValueError
         If a value is infinite.
     """
-    # The sum is finite if all are: one pass without an array of flags.
-    if np.isfinite(x.sum(dtype=np.float64)):
-        return
+    # If the sum is finite, all are: one pass without an array of flags. Large numbers may add up to infinity, too.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(x.sum()):
+            return
     infinite = np.isinf(x).any(axis=1)
     if infinite.any():
         row = first_row + int(infinite.argmax())
