@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state, gen_batches
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
@@ -25,8 +25,10 @@ from tqdm.auto import tqdm
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks, wrap_output
 from modalsplit.blocks import Columns, block_columns, block_names
 from modalsplit.exceptions import ConvergenceError
+from modalsplit.files._packed import PackedModules
 from modalsplit.modalities import (
     FEWEST_MODALITIES,
+    check_same_items,
     column_names,
     modality_names,
     pair_names,
@@ -165,8 +167,8 @@ class _TransformMethods:
         Raises
         ------
         ValueError
-            If the columns are not those that `fit` saw, or values are missing or infinite; if `out` holds something else,
-            such as parts of another encoder.
+            If the columns are not those that `fit` saw, or values are missing or infinite; if two DataFrames hold other
+            ids, or the same in another order; if `out` holds something else, such as parts of another encoder.
         RuntimeError
             If another run is writing to `out`.
         OSError
@@ -212,7 +214,7 @@ class _TransformMethods:
         return self.transform(X, y) if self.fit_mode_ == "pair" else self.transform(X)
 
 
-class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, TransformerMixin, PackedModules):
     """Split the modalities of the same items into a common and a specific part each.
 
     Every modality gets a primitive representation e; its common part c is what another modality also
@@ -266,14 +268,14 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     ridge : float, default=3.0
         How strongly directions of large variance are held down in the anchors: to λ / (λ + ridge · mean λ), λ the
         variance. 0 makes noise as large as signal. Of "stable" and "cca".
-    extractor : {"learned", "linear", "mlp"} or None, default=None
+    extractor : "learned", "linear", "mlp" or None, default=None
         What is trained: primitives that have a network, with a linear Θ; an affine primitive and a linear Θ; or
         an affine primitive and a Θ with one hidden layer. None for the objective's own: "learned" for
         ``"stable"``, "linear" for the others. ``"stable"`` with "linear" or "mlp" is a gradient-trained form
         on canonical anchors, which shrinks what it should remove.
     hidden_units : int, default=256
         Of the networks.
-    optimizer : {"sgd", "adam", "adamw"} or None, default=None
+    optimizer : "sgd", "adam", "adamw" or None, default=None
         None for the objective's own: AdamW for ``"stable"``, SGD for ``"paper_literal"``, else Adam.
     learning_rate : float or None, default=None
         None for the objective's own: 2e-3 at most in one cycle for ``"stable"``, else 1e-3.
@@ -292,7 +294,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         product; the covariance between the parts in a batch; or an unbiased estimate of it.
     gap : {"batch", "item"}, default="batch"
         Whether Eq. 10 compares the gaps of a batch or of each item.
-    anchor : {"primitive", "specific"} or None, default=None
+    anchor : "primitive", "specific" or None, default=None
         What Eq. 9 translates to: the primitives, or the specific parts as printed. None for the objective's own.
     temperature : float or None, default=None
         Divides what the ranking part compares. None for the objective's own: 1, or 0.5 in the official family.
@@ -400,6 +402,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     fit_mode_: str
     n_features_per_modality_: tuple[int, ...]
+    _packed = ("module_", "_seen")
     # Where results go is no matter of routing.
     __metadata_request__transform: ClassVar[dict[str, Any]] = {"out": UNUSED}
 
@@ -479,8 +482,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         Raises
         ------
         ValueError
-            If the modalities have different numbers of rows, if y looks like labels or interactions while
-            `split` is "auto", if a modality is constant or has infinite values, if values are missing and
+            If the modalities have different numbers of rows, or are DataFrames whose indexes hold other ids or the same in
+            another order, if y looks like labels or interactions while `split` is "auto", if a modality is constant or has infinite values, if values are missing and
             `missing` is "error", if too few items have two modalities, or if `n_components` is larger than
             can be had; if the checkpoint was begun with another configuration or other data.
         RuntimeError
@@ -787,7 +790,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.fit_mode_ = "pair" if pair else "stacked"
         if pair:
             views = [self._checked(X, "X"), self._checked(y, "y")]
-            _check_same_rows(*views)
+            check_same_items(X, y)
             self.modality_names_: tuple[str, ...]
             self.modality_names_, names = pair_names(column_names(X), column_names(y))
             self._set_feature_names(names)
@@ -836,8 +839,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         if y is not None:
             first, second = self._widths_of_two()
             views = [None if X is None else self._checked(X, "X", first), self._checked(y, "y", second)]
-            if views[0] is not None and views[1] is not None:
-                _check_same_rows(views[0], views[1])
+            if X is not None:
+                check_same_items(X, y)
             return views
         if self.fit_mode_ == "pair" and getattr(X, "shape", (0,))[-1] == self.n_features_per_modality_[0]:
             return [self._checked(X, "X", self.n_features_per_modality_[0]), None]
@@ -1021,14 +1024,6 @@ def _check_options(X: Any) -> dict[str, Any]:
         # scikit-learn reads the dtype of a polars frame as float64 even if every column is float32.
         dtype = np.float32 if X.to_numpy().dtype == np.float32 else np.float64
     return {"dtype": dtype, "ensure_all_finite": "allow-nan", "ensure_min_samples": 1}
-
-
-def _check_same_rows(X: NDArray[Any], y: NDArray[Any]) -> None:
-    if len(X) != len(y):
-        raise ValueError(
-            f"The modalities have {len(X)} and {len(y)} rows. Row i of both must be the same item: pass one "
-            "row an item in each."
-        )
 
 
 def _shared(view: NDArray[Any]) -> torch.Tensor:

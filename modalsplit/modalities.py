@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
@@ -17,6 +18,7 @@ from modalsplit.blocks import SEPARATOR, Columns, as_slice, block_columns
 Split = str | int | Sequence[str] | Sequence[int] | None
 FEWEST_MODALITIES = 2
 ROWS_A_BLOCK = 4096
+_SHOWN = 3  # rows in a message
 
 
 def second_is_y(split: Split, X: Any, y: Any) -> bool:
@@ -154,6 +156,50 @@ def pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[tuple[str, 
     ]
 
 
+def check_same_items(X: Any, y: Any) -> None:
+    """Refuse two modalities whose rows are not the same items in the same order.
+
+    Indexes of two DataFrames are compared, as their rows are taken by position. The index that pandas makes itself, 0 to
+    n - 1, says nothing and agrees with any other, but not with one of the same numbers in another order.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_items, n_columns)
+        The first modality.
+    y : array-like of shape (n_items, n_columns_second)
+        The second.
+
+    Raises
+    ------
+    ValueError
+        If they have different numbers of rows, or ids that differ.
+    """
+    first, second = (view.index if hasattr(view, "iloc") else None for view in (X, y))
+    if len(X) != len(y):
+        advice = _how_to_align(first, second) or "Pass one row an item in each."
+        raise ValueError(
+            f"The modalities have {len(X)} and {len(y)} rows. Row i of both must be the same item. {advice}"
+        )
+    if first is None or second is None or first.equals(second):
+        return
+    reordered = _are_reordered(first, second)
+    if (_is_counted(first) or _is_counted(second)) and not reordered:
+        return
+    rows = _rows_that_differ(first, second)
+    if not rows.size:  # only their types differ
+        return
+    shown = rows[:_SHOWN]
+    pairs = ", ".join(
+        f"row {row} is {one!r} and {other!r}"
+        for row, one, other in zip(shown, first[shown].tolist(), second[shown].tolist(), strict=True)
+    )
+    raise ValueError(
+        f"The indexes of the two modalities hold {'the same ids in another order' if reordered else 'different ids'}: "
+        f"{pairs} ({len(rows)} of {len(first)} rows differ). Rows are taken by position: row i of both must be the same "
+        f"item. {_how_to_align(first, second)} If the rows are in one order all the same, pass X.to_numpy()."
+    )
+
+
 def column_names(X: Any) -> list[str]:
     """Read the names of the columns.
 
@@ -193,6 +239,37 @@ def _has_nan(view: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which rows have a NaN, a block at a time: a mask of all is a quarter of the values."""
     blocks = gen_batches(len(view), ROWS_A_BLOCK)
     return np.concatenate([np.isnan(view[rows]).any(axis=1) for rows in blocks] or [np.empty(0, dtype=bool)])
+
+
+def _is_counted(index: pd.Index) -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def _are_reordered(first: pd.Index, second: pd.Index) -> bool:
+    return first.is_unique and second.is_unique and bool(first.isin(second).all())
+
+
+def _rows_that_differ(first: pd.Index, second: pd.Index) -> NDArray[np.intp]:
+    ids = np.concatenate([np.asarray(first, dtype=object), np.asarray(second, dtype=object)])
+    numbers = pd.factorize(ids, use_na_sentinel=False)[0]  # NaN is NaN
+    return np.flatnonzero(numbers[: len(first)] != numbers[len(first) :])
+
+
+def _how_to_align(first: pd.Index | None, second: pd.Index | None) -> str:
+    if first is None or second is None:
+        return ""
+    if not (first.is_unique and second.is_unique):
+        return "Ids are repeated, so that they cannot be matched: keep one row an id."
+    both = first.intersection(second)
+    if not len(both):
+        return "No id is in both: spell ids alike, also in type."
+    if len(both) == len(first) == len(second):
+        return "Bring them into one order: Y = Y.loc[X.index]."
+    return (
+        f"{len(both)} ids are in both: ids = X.index.intersection(Y.index); X, Y = X.loc[ids], Y.loc[ids]. To keep items "
+        'that lack a modality, name the columns image__0 ... text__0 and pass one frame, X.join(Y, how="outer"), with '
+        'missing="translate".'
+    )
 
 
 def _refuse_labels(y: Any) -> None:

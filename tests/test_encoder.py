@@ -344,6 +344,52 @@ def test_row_counts_that_differ(data):
     bad(data.X_img, data.X_txt[:-1], "300 and 299 rows")
 
 
+NAMED = pd.Index([f"item{i}" for i in range(300)])
+
+
+def one_moved(index):
+    return index[[0, 1, 3, 2, *range(4, 300)]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "match"),
+    [
+        (
+            NAMED,
+            one_moved(NAMED),
+            r"same ids in another order: row 2 is 'item2' and 'item3', row 3 .*\(2 of 300.*Y = Y.loc",
+        ),
+        (NAMED, NAMED[::-1], r"another order: row 0 is 'item0' and 'item299', row 1 .*, row 2 .*\(300 of 300"),
+        (NAMED, NAMED[1:].append(pd.Index(["new"])), "different ids: row 0 .*299 ids are in both: ids = X.index.inter"),
+        (NAMED, pd.RangeIndex(1, 301), "different ids: row 0 is 'item0' and 1.*No id is in both: spell ids alike"),
+        (pd.Index(range(300)).astype(str), pd.Index(range(5, 305)), "No id is in both: spell ids alike, also in type"),
+        (NAMED[[0, *range(299)]], NAMED, "different ids: row 1 is 'item0' and 'item1'.*repeated.*one row an id"),
+        (pd.RangeIndex(300), one_moved(pd.RangeIndex(300)), "another order: row 2 is 2 and 3.*X.to_numpy"),
+        (pd.RangeIndex(10, 310), pd.RangeIndex(300), None),
+        (NAMED, pd.RangeIndex(300), None),
+        (NAMED.astype(object), NAMED.astype("str"), None),
+        (NAMED[[0, *range(299)]], NAMED[[0, *range(299)]], None),
+        (NAMED.where(NAMED != "item7"), NAMED.where(NAMED != "item7").astype(object), None),
+        (pd.MultiIndex.from_arrays([NAMED, range(300)]), pd.MultiIndex.from_arrays([NAMED, range(300)]), None),
+    ],
+)
+def test_ids_of_two_frames_are_compared(data, fitted, first, second, match):
+    X, Y = pd.DataFrame(data.X_img, index=first), pd.DataFrame(data.X_txt, index=second)
+    if match is None:
+        assert_array_equal(fitted.transform(X, Y).common, fitted.transform(data.X_img, data.X_txt).common)
+        return
+    bad(X, Y, match)
+    for method in (fitted.transform, fitted.missing_modalities, fitted.parts, encoder().partial_fit):
+        with pytest.raises(ValueError, match=match):
+            method(X, Y)
+    fitted.transform(X, data.X_txt)  # an array has no ids
+
+
+def test_frames_of_different_lengths_say_what_they_share(data):
+    X, Y = pd.DataFrame(data.X_img, index=NAMED), pd.DataFrame(data.X_txt[5:], index=NAMED[5:])
+    bad(X, Y, "300 and 295 rows.*295 ids are in both: ids = X.index.intersection")
+
+
 def test_constant_modality(data):
     bad(data.X_img, np.full((300, 14), 2.5), "y modality is constant.*14 feature")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,7 +19,15 @@ from torch import Tensor
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, with_callbacks
 from modalsplit.baselines._training import reported, seeded
 from modalsplit.blocks import Columns, block_names
-from modalsplit.modalities import column_names, modality_names, pair_names, second_is_y, stacked_columns
+from modalsplit.files._packed import PackedModules
+from modalsplit.modalities import (
+    check_same_items,
+    column_names,
+    modality_names,
+    pair_names,
+    second_is_y,
+    stacked_columns,
+)
 from modalsplit.nn import CorrespondenceAutoencoder
 from modalsplit.recommend._fitting import _available
 from modalsplit.training import minimise
@@ -31,7 +39,7 @@ N_MODALITIES = 2
 NUMBERS: Any = [np.float64, np.float32]
 
 
-class CorrAE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class CorrAE(CallbackSupportMixin, TransformerMixin, PackedModules):
     """Correspondence autoencoder: one code a modality, which reconstructs items and agrees with the other code.
 
     An item is represented by both codes side by side. Give them to a recommender, such as `VBPR`.
@@ -103,6 +111,7 @@ class CorrAE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     (100, 8)
     """
 
+    _packed = ("module_", "_dtype")
     _columns: Sequence[Columns]
     modality_names_: tuple[str, ...]
 
@@ -294,11 +303,7 @@ class CorrAE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 def _side_by_side(X: Any, y: Any) -> Any:
     """Put two modalities into one matrix, with column names if both have them."""
     views = [check_array(view, dtype=NUMBERS, input_name=name) for view, name in ((X, "X"), (y, "y"))]
-    if len(views[0]) != len(views[1]):
-        raise ValueError(
-            f"The modalities have {len(views[0])} and {len(views[1])} rows. Row i of both must be the same item: "
-            "pass one row an item in each."
-        )
+    check_same_items(X, y)
     names = pair_names(column_names(X), column_names(y))[1]
     whole = np.hstack(views)
     return pd.DataFrame(whole, columns=names) if names else whole

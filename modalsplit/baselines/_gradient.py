@@ -17,6 +17,7 @@ from torch import Tensor
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, with_callbacks
 from modalsplit.baselines._fields import Fields, FieldSplit
 from modalsplit.baselines._training import reported, seeded
+from modalsplit.files._packed import PackedModules
 from modalsplit.modalities import column_names
 from modalsplit.nn import PairScorer, pairwise_loss, pointwise_loss
 from modalsplit.recommend import Recommender
@@ -61,7 +62,7 @@ def check_units(hidden_units: Sequence[int], fewest: int) -> tuple[int, ...]:
     return units
 
 
-class GradientRecommender(CallbackSupportMixin, Recommender):
+class GradientRecommender(CallbackSupportMixin, PackedModules, Recommender):
     """Abstract: a module that scores pairs, trained on interactions and uniform negatives.
 
     A subclass writes `_make_module`. It may have `split`, which says where the fields of the content are, and

@@ -113,6 +113,7 @@ class VECF(GradientRecommender):
     array([[0]])
     """
 
+    _packed = ("module_", "writer_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **GradientRecommender._parameter_constraints,
         "n_regions": [POSITIVE],

@@ -101,7 +101,8 @@ def take_sample(encoder: Any, X: Any, y: Any, random_state: Any) -> Sample:
     ValueError
         If a modality is not given or does not vary, or too few items are complete.
     """
-    parts = encoder.parts(X, y)
+    # An encoder refuses ids that differ, which is a finding here.
+    parts = encoder.parts(X, y.to_numpy() if X is not None and hasattr(y, "iloc") else y)
     absent = [name for name, view in zip(parts.names, parts.views, strict=True) if view is None]
     if absent:
         raise ValueError(

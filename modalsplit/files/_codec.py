@@ -280,7 +280,10 @@ def _write_tensor(value: torch.Tensor, writer: Writer) -> Node:
 
 
 def _read_tensor(node: Node, reader: Reader) -> torch.Tensor:
-    tensor = torch.from_numpy(reader.array(node)).clone(memory_format=torch.preserve_format)
+    array = reader.array(node)
+    if not array.flags.writeable:  # such as a memory map of joblib, which torch warns of
+        array = array.copy(order="K")
+    tensor = torch.from_numpy(array).clone(memory_format=torch.preserve_format)
     return tensor.requires_grad_(bool(node["requires_grad"]))
 
 
@@ -335,7 +338,8 @@ def _write_object(value: Any, writer: Writer) -> Node:
     name = writer.known.name_of(type(value))
     if name is None:
         raise writer.refusal(_description(value))
-    state = value.__getstate__() or {}  # None without attributes
+    # An object without attributes has None.
+    state = value._whole_state() if hasattr(value, "_whole_state") else value.__getstate__() or {}
     if isinstance(value, nn.Module):
         state = {key: member for key, member in state.items() if not _is_default(key, member)}
     kept = {key: member for key, member in state.items() if key not in _LEFT_BEHIND}
