@@ -51,7 +51,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
     loss : {"softmax", "bpr", "logistic"}, default="softmax"
         How a positive is compared: with all its negatives at once, with each of them (the paper), or with
         none (the released code).
-    parts : {"both", "common", "specific"} or None, default="both"
+    parts : "both", "common", "specific" or None, default="both"
         Which parts to use. None uses no content, only who took what.
     users : {"history", "embedding"}, default="history"
         A user's vector is the scaled sum of vectors of the items that the user took, or a free embedding (the

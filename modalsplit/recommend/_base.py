@@ -291,7 +291,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
             after them, with score -inf, so that the result stays rectangular.
         interactions : sparse matrix or array of shape (n_items, n), optional
             What new users took, one column each, instead of `users`: they need not have been in `fit`.
-        index : {"hnsw", "usearch", "flat"} or ItemIndex, optional
+        index : "hnsw", "usearch", "flat" or ItemIndex, optional
             Look for the best with an index instead of scoring the whole catalogue. Scores of what it finds are
             exact, and nothing seen is among them, but some of the best may be missed. A name makes an index once,
             as `index_items` does, keeps it as ``index_``, and warns if its recall is below 0.9. By default the ranking is

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
 
 from modalsplit.recommend._inputs import positions, read_interactions
 from modalsplit.reporting._pictures import data_uri
 
 TITLE_LENGTH, TEXT_LENGTH, TAKEN_SHOWN = 100, 500, 12
-# Explaining one score takes some milliseconds: these many stand for the catalogue.
-ITEMS_TO_COMPARE = 40
+ITEMS_AT_ONCE = 4096
 
 
 class Columns(NamedTuple):
@@ -363,13 +363,13 @@ def _chosen(source: Source, users: int | ArrayLike) -> NDArray[Any]:
 
 
 def _usual(recommender: Any, user: Any) -> pd.Series[float] | None:
-    """Average what adds up to a user's scores; None for other recommenders than `AttentiveBPR`."""
+    """Average over the catalogue what adds up to a user's scores; None for other recommenders than `AttentiveBPR`."""
     if not hasattr(recommender, "explain"):
         return None
-    n = min(ITEMS_TO_COMPARE, recommender.n_items_)
-    spread = recommender.item_ids_[np.linspace(0, recommender.n_items_ - 1, n).astype(int)]
-    explained: pd.DataFrame = pd.concat([recommender.explain(user, item) for item in spread], axis=1)
-    return explained.mean(axis=1)
+    blocks = gen_batches(recommender.n_items_, ITEMS_AT_ONCE)
+    sums = [recommender.explain(user, recommender.item_ids_[block]).sum() for block in blocks]
+    usual: pd.Series[float] = pd.concat(sums, axis=1).sum(axis=1) / recommender.n_items_
+    return usual
 
 
 def _explained(recommender: Any, user: Any, item: Any, score: float, usual: pd.Series[float] | None) -> dict[str, Any]:
@@ -379,11 +379,11 @@ def _explained(recommender: Any, user: Any, item: Any, score: float, usual: pd.S
     """
     if usual is None:
         return {"score": round(score, 4), "shares": [], "driver": None}
-    shares = recommender.explain(user, item)
+    shares, usual = recommender.explain(user, item).round(4), usual.round(4)  # as shown: less than that drives nothing
     above = (shares - usual)[list(recommender.part_names_)]
     driver = str(above.idxmax()) if len(above) and above.max() > 0 else None
     return {
         "score": round(score, 4),
-        "shares": [[str(name), round(float(shares[name]), 4), round(float(usual[name]), 4)] for name in shares.index],
+        "shares": [[str(name), float(shares[name]), float(usual[name])] for name in shares.index],
         "driver": driver,
     }

@@ -38,7 +38,8 @@ def report(
 
     An item is shown with its picture, its texts, and its nearest items by the common part and by each modality's
     specific part, side by side. A user's list says which part drove each item: raised its score most above that of
-    the user's average item, over 40 items from all of the catalogue. It also says what adds up to the score. The file needs nothing beside it and asks no server for anything. Texts are only ever shown as texts.
+    the user's average item, the mean over the catalogue. It also says what adds up to the score. The file needs nothing
+    beside it and asks no server for anything. Texts are only ever shown as texts.
 
     Parameters
     ----------

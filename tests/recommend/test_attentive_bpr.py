@@ -79,6 +79,10 @@ def test_rows_recommendations_and_explanations_tell_the_same_score(items, taken,
         told = model.explain(f"user{u}", f"item{i}")
         assert list(told.index) == ["item", *model.part_names_, "bias"]
         assert told.sum() == pytest.approx(scores[i, u], rel=1e-4, abs=1e-5)
+    several = model.explain("user3", items.index[[17, 0, 5]])
+    assert several.index.tolist() == items.index[[17, 0, 5]].tolist()
+    np.testing.assert_allclose(several.loc[items.index[17]], told, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(several.sum(axis=1), scores[[17, 0, 5], 3], rtol=1e-4, atol=1e-5)
 
 
 def test_content_scores_cold_items(items, taken):

@@ -91,6 +91,8 @@ def test_lists_are_those_of_the_recommender(page, shop):
         first = user["list"][0]
         shares = recommender.explain(name, ranking.ids[0])
         np.testing.assert_allclose([share for _, share, _ in first["shares"]], shares, atol=1e-4)
+        of_all = [recommender.explain(name, item) for item in recommender.item_ids_]
+        np.testing.assert_allclose([usual for *_, usual in first["shares"]], np.mean(of_all, axis=0), atol=1e-4)
         above = {part: share - usual for part, share, usual in first["shares"] if part in recommender.part_names_}
         assert first["driver"] == (max(above, key=above.get) if max(above.values()) > 0 else None)
         assert user["n_taken"] == int(shop.taken[:, [list(shop.taken.user_ids).index(name)]].sum())
@@ -218,7 +220,13 @@ def test_what_does_not_fit_together_is_refused(shop, tmp_path):
     with pytest.raises(ValueError, match="nobody"):
         shop.report(path, users=["nobody"])
     with pytest.raises(ValueError, match="No item has interactions"):
-        modalsplit.report(shop.pipeline, shop.items.set_axis([f"s{row}" for row in range(90)]), shop.taken, path, features=shop.features.to_numpy())
+        modalsplit.report(
+            shop.pipeline,
+            shop.items.set_axis([f"s{row}" for row in range(90)]),
+            shop.taken,
+            path,
+            features=shop.features.to_numpy(),
+        )
     with pytest.raises(ValueError, match="must be a DataFrame"):
         modalsplit.report(shop.pipeline, [1, 2], None, path)
     assert not path.exists()
