@@ -69,8 +69,13 @@ class Workers:
         elif items:
             yield from _mapped(self.check(), self, function, shared, items)
 
-    def check(self) -> Any:
+    def check(self, *, at_once: bool = False) -> Any:
         """Check that there is a cluster, and room in it.
+
+        Parameters
+        ----------
+        at_once : bool, default=False
+            Whether all workers must run at the same time.
 
         Returns
         -------
@@ -83,8 +88,36 @@ class Workers:
             As `map`.
         """
         ray = started_ray(self.number)
-        check_room(ray, self)
+        check_room(ray, self, at_once=at_once)
         return ray
+
+    def sent(self, ray: Any, value: Any) -> Any:
+        """Send what all workers need to the cluster.
+
+        Parameters
+        ----------
+        ray : module
+            From `check`.
+        value : object
+            What they need.
+
+        Returns
+        -------
+        ObjectRef
+            For ``ray.get``.
+
+        Raises
+        ------
+        TypeError
+            If it cannot be sent.
+        """
+        try:
+            return ray.put(value)
+        except TypeError as error:
+            raise TypeError(
+                f"What is needed cannot be sent to workers: {error.__cause__ or error}. Give features as files: "
+                "modalsplit.stores.write_store makes such of any store."
+            ) from error
 
 
 def workers_of(number: int, cpus: float, gpus: float = 0.0, *, patience: float) -> Workers:
@@ -152,7 +185,7 @@ def started_ray(number: int) -> Any:
     return ray
 
 
-def check_room(ray: Any, workers: Workers) -> None:
+def check_room(ray: Any, workers: Workers, *, at_once: bool = False) -> None:
     """Check that a cluster has, and can spare, what workers need: Ray itself would wait for ever, and say nothing.
 
     Parameters
@@ -161,6 +194,8 @@ def check_room(ray: Any, workers: Workers) -> None:
         Ray, initialised.
     workers : Workers
         What is asked for.
+    at_once : bool, default=False
+        Whether all workers must run at the same time; otherwise one is enough, as tasks wait for each other.
 
     Raises
     ------
@@ -177,13 +212,14 @@ def check_room(ray: Any, workers: Workers) -> None:
             f"num_workers={workers.number} with {workers.cpus:g} CPUs and {workers.gpus:g} GPUs each do not fit the cluster, "
             f"which has room for {room}: its nodes have {sizes}. Ask for fewer or smaller workers, or add nodes first."
         )
-    waited = time.monotonic()
-    while not _that_fit(ray.available_resources(), workers):
+    waited, needed = time.monotonic(), workers.number if at_once else 1
+    while _that_fit(ray.available_resources(), workers) < needed:
         if time.monotonic() - waited >= workers.patience:
             free = ray.available_resources()
             raise RuntimeError(
                 f"Others hold the cluster: {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs were free for "
-                f"{workers.patience:g} s, and a worker needs {workers.cpus:g} and {workers.gpus:g}. Actors keep theirs until "
+                f"{workers.patience:g} s, and {'a worker needs' if needed == 1 else f'each of {needed} workers needs'} "
+                f"{workers.cpus:g} and {workers.gpus:g}. Actors keep theirs until "
                 "they end: end some, give them fewer CPUs (num_cpus=), or pass a longer patience."
             )
         time.sleep(0.2)
@@ -201,13 +237,7 @@ def _mapped(
     ray: Any, workers: Workers, function: Callable[..., Any], shared: Sequence[Any], items: Sequence[Any]
 ) -> Iterator[Any]:
     """Keep as many tasks running as there are workers, and few results waiting for their turn."""
-    try:
-        held = [ray.put(tuple(shared))]  # in a list, or Ray would fetch it for each task anew
-    except TypeError as error:
-        raise TypeError(
-            f"What is needed cannot be sent to workers: {error.__cause__ or error}. Give features as files: "
-            "modalsplit.stores.write_store makes such of any store."
-        ) from error
+    held = [workers.sent(ray, tuple(shared))]  # in a list, or Ray would fetch it for each task anew
     task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=RETRIES)(_run)
     running: dict[Any, int] = {}
     done: dict[int, Any] = {}
