@@ -18,7 +18,7 @@ from modalsplit.nn._moments import Moments
 WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
-ROWS_A_BLOCK = 4096
+ROWS_A_BLOCK = 1024
 # Passes over a wide modality, and directions that are sought beyond those that are wanted, half of them a pass.
 PASSES, OVERSAMPLING = 4, 32
 # Modalities share a coordinate if they agree this well on average, as a share of the best two alone.

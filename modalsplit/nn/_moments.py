@@ -13,6 +13,8 @@ from torch import Tensor
 EM_ROUNDS = 10
 # Added to variances that are inverted, as a share of their mean.
 JITTER = 1e-9
+# Counted at a time: modalities are put side by side, which copies them.
+ROWS_A_BLOCK = 4096
 
 
 class Group(NamedTuple):
@@ -63,15 +65,19 @@ class Moments:
         Moments
             Itself.
         """
-        rows = torch.cat(list(features), dim=1)
+        blocks = zip(*(torch.split(x, ROWS_A_BLOCK) for x in (*features, present)), strict=True)
+        for *of_modalities, there in blocks:
+            self._add_block(torch.cat(of_modalities, dim=1), there)
+        return self
+
+    def _add_block(self, rows: Tensor, present: Tensor) -> None:
         if present.all():
             self._add_group((True,) * len(self.widths), rows)
-            return self
+            return
         patterns, of_row = torch.unique(present, dim=0, return_inverse=True)
         for index, pattern in enumerate(patterns.tolist()):
             if any(pattern):
                 self._add_group(tuple(pattern), rows[of_row == index])
-        return self
 
     def put(self, pattern: tuple[bool, ...], n_rows: int, total: Tensor, products: Tensor) -> None:
         """Set what rows of one pattern sum up to.

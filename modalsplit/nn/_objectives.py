@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch.nn.functional import logsigmoid, pad, relu, softplus
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
 Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
 Gap = Literal["batch", "item"]
+ROWS_A_BLOCK = 4096  # centred at a time, where all rows of a fit come at once
 
 
 def encoder_loss(common: Parts, specific: Parts, orthogonality: Orthogonality = "inner") -> Float[Tensor, ""]:
@@ -475,15 +477,21 @@ def cross_covariance_energy(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) ->
     ----------
     Song et al., Feature selection via dependence maximization, JMLR 2012, Eq. 5, with linear kernels.
     """
-    n = len(a)
-    a, b = a - a.mean(0), b - b.mean(0)
-    k, m = a.square().sum(1), b.square().sum(1)
-    diagonal = (k * m).sum()
-    total = (a.T @ b).square().sum() - diagonal + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
+    n, means = len(a), (a.mean(0), b.mean(0))
+    blocks = zip(torch.split(a, ROWS_A_BLOCK), torch.split(b, ROWS_A_BLOCK), strict=True)
+    sums = [_products(x - means[0], y - means[1]) for x, y in blocks]
+    cross, of_a, of_b, diagonal = (functools.reduce(torch.add, of_blocks) for of_blocks in zip(*sums, strict=True))
+    total: Tensor = cross.square().sum() - diagonal + of_a * of_b / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
     return total / (n * (n - 3))
 
 
-def residual_share(primitive: Parts, specific: Parts) -> Float[Tensor, ""]:
+def _products(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    """Sum up some centred rows: their products, their squares, and the products of their squares."""
+    k, m = a.square().sum(1), b.square().sum(1)
+    return a.T @ b, k.sum(), m.sum(), (k * m).sum()
+
+
+def residual_share(primitive: Parts, specific: tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]) -> Float[Tensor, ""]:
     """Share of the covariance between the modalities that the specific parts still carry.
 
     ½ [H(s_v, e_t) + H(s_t, e_v)] / H(e_v, e_t), where H is `cross_covariance_energy`: 1 if nothing was
@@ -493,8 +501,8 @@ def residual_share(primitive: Parts, specific: Parts) -> Float[Tensor, ""]:
     ----------
     primitive : pair of Tensor of shape (n_rows, n_components)
         Primitive of each modality.
-    specific : pair of Tensor of shape (n_rows, n_components)
-        Specific part of each modality.
+    specific : pair of Tensor of shape (n_rows, n_specific)
+        Specific part of each modality; columns of zeros may be left out.
 
     Returns
     -------

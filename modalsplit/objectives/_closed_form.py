@@ -431,8 +431,9 @@ def assemble(
     shares = []
     for a, b in combinations(range(len(values)), 2):
         both = anchored.present[:, a] & anchored.present[:, b]
-        first, second = values[a][both], values[b][both]
-        shares.append(residual_share((first, second), (first * (1 - projection), second * (1 - projection))))
+        first, second = (x if both.all() else x[both] for x in (values[a], values[b]))
+        # The other columns of a specific part are 0, and add nothing.
+        shares.append(residual_share((first, second), (first[:, ~is_common], second[:, ~is_common])))
     share = float(torch.stack(shares).nanmean())
     return Fitted(
         module,
