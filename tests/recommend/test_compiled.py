@@ -116,6 +116,19 @@ def test_items_are_numbered_once_each(n):
     assert (place_of == -1).all()
 
 
+@needs_numba
+def test_without_a_folder_to_write_each_process_compiles(monkeypatch):
+    from modalsplit.recommend import _kernels
+
+    def njit(function, *, cache=False, **_):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(_kernels.numba, "njit", njit)
+    assert _kernels.compiled(len) is len
+
+
 @pytest.fixture
 def calls(monkeypatch):
     counted = []
