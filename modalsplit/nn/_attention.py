@@ -231,8 +231,8 @@ def before_fusion(items: Items, attention: Attention) -> Float[Tensor, "N D"]:
     ----------
     items : Items
         N items, whose embeddings are the fused vectors.
-    attention : {"item", "user", "mean"}
-        ``"user"`` as ``"mean"``. With ``"item"`` weights depend on the embedding that is looked for: what fusion added to
+    attention : {"item", "mean"}
+        With ``"item"`` weights depend on the embedding that is looked for: what fusion added to
         the last guess is subtracted, some twenty times.
 
     Returns
@@ -241,11 +241,10 @@ def before_fusion(items: Items, attention: Attention) -> Float[Tensor, "N D"]:
         Embeddings. If the steps do not settle, those that came nearest.
     """
     vectors: Tensor = items.embedding
-    shared: Attention = "item" if attention == "item" else "mean"
     guess = nearest = vectors
     least = vectors.new_full(vectors.shape[:1], torch.inf)
     for _ in range(MOST_STEPS):
-        gap = vectors - with_parts_fused(items._replace(embedding=guess), shared).embedding
+        gap = vectors - with_parts_fused(items._replace(embedding=guess), attention).embedding
         size = gap.norm(dim=1)
         nearest = torch.where((size < least)[:, None], guess, nearest)
         least = torch.minimum(least, size)

@@ -94,7 +94,7 @@ def expect(
     alpha : float
         Ridge: noise variance beside a signal of 1.
     vectors : ndarray of shape (n, n_components)
-        The items as users see them, parts fused.
+        The items as users see them, parts fused; their embeddings where each user fuses parts otherwise.
     users : ndarray of shape (n_users, n_components)
         Users.
     taken : ndarray of int of shape (n,)
@@ -135,7 +135,7 @@ def stand_in(
     groups: Groups,
     degree: int,
 ) -> None:
-    """Overwrite what is held of cold items by what is expected of them: embeddings by fused vectors.
+    """Overwrite what is held of cold items by what is expected of them: embeddings by the vectors of `expect`.
 
     Their own parts only say whom they are like. Maps that were trained on few items fit those items too well to be
     trusted with other parts: on wines, own parts under such maps cost a third of the NDCG of cold items. What is expected

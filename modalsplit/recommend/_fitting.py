@@ -212,7 +212,7 @@ class Fitting:
             self.modalities,
             degree=degree,
             alpha=self.params.cold_alpha,
-            vectors=_item_vectors(as_items(trained, maps), attention),
+            vectors=trained.embedding if attention == "user" else _item_vectors(as_items(trained, maps), attention),
             users=users,
             taken=counts_of_items(self.train),
         )
@@ -422,7 +422,8 @@ def with_cold(
         vectors = _item_vectors(as_items(items, maps), params.attention)
         vectors[cold] = items.embedding[cold]
         return without_parts(torch.as_tensor(vectors), torch.as_tensor(items.bias))
-    items.embedding[cold] = before_fusion(as_items(items.of(cold), maps), params.attention).numpy()
+    if params.attention != "user":
+        items.embedding[cold] = before_fusion(as_items(items.of(cold), maps), params.attention).numpy()
     return as_items(items, maps)
 
 
