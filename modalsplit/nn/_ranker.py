@@ -34,9 +34,9 @@ class AttentiveRanker(nn.Module):
         Initial biases of the items; None for a model without.
     history : bool
         Whether a user is the sum of what the user took.
-    projection : bool
-        Whether each part is mapped, from the identity on, before it is attended to, and before
-        it is lent to users.
+    projection : Tensor of shape (P, D) or None
+        What each part is mapped by at first, before it is attended to and before it is lent to users; None for parts as
+        they are.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class AttentiveRanker(nn.Module):
         bias: Float[Tensor, " I"] | None,
         *,
         history: bool,
-        projection: bool,
+        projection: Float[Tensor, "P D"] | None,
     ) -> None:
         super().__init__()
         self.parts: Tensor
@@ -59,15 +59,14 @@ class AttentiveRanker(nn.Module):
         for name, value in (("parts", parts), ("present", present), ("scale", scale)):
             self.register_buffer(name, value)
         n_parts, width = parts.shape[1:]
+        maps = None if projection is None or not n_parts else projection.repeat(n_parts, 1, 1)
         self.pairs = list(pairs)
         self.history = history
         self.embedding = nn.Parameter(embedding)
         self.users = nn.Parameter(users)
         self.bias = None if bias is None else nn.Parameter(bias[:, None])
-        identity = torch.eye(width, embedding.shape[1], device=parts.device, dtype=parts.dtype).repeat(n_parts, 1, 1)
-        self.maps = nn.Parameter(identity) if projection and n_parts else None
-        is_lent = history and self.maps is not None
-        self.history_maps = nn.Parameter(identity.clone()) if is_lent else None
+        self.maps = None if maps is None else nn.Parameter(maps)
+        self.history_maps = nn.Parameter(maps.clone()) if history and maps is not None else None
         self.delta = nn.Parameter(parts.new_zeros(len(pairs), width, width)) if pairs else None
 
     def items(self, rows: Int[Tensor, " N"]) -> Items:

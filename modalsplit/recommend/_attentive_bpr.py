@@ -60,9 +60,10 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Parts that X holds side by side. ``"auto"``: what its column names say, ``image_common__0`` and so
         on; without names four if four divide the columns, else one.
     projection : bool, default=True
-        Whether each part is mapped linearly, from the identity on: once for the item itself, before
-        attention, and once for what the item lends to the users who took it. The paper has no such maps;
-        without them `n_components` is the width of a part.
+        Whether each part is mapped linearly: once for the item itself, before attention, and once for what the item lends to
+        the users who took it. The maps start from the identity or, where parts are wider than `n_components`, from the
+        directions in which the parts together are largest. The paper has no such maps; without them `n_components` is the
+        width of a part.
     item_bias : bool, default=True
         Whether items have biases, which start from the logarithm of their popularity. The paper has none.
     fine_tune : bool, default=False
@@ -80,6 +81,9 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         shared, and 1 where they are not.
     learning_rate : float, default=5e-3
         Of Adam.
+    projection_learning_rate : float, default=5e-4
+        Of Adam for `projection`. The maps have many numbers and each interaction moves all of them: at the rate of the
+        embeddings, few interactions overfit them.
     fine_tune_learning_rate : float, default=1e-4
         Of Adam for `fine_tune`.
     decay : bool, default=True
@@ -205,6 +209,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         "sampling": [StrOptions({"users", "interactions"})],
         "n_negatives": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "projection_learning_rate": [Interval(Real, 0, None, closed="left")],
         "fine_tune_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "decay": ["boolean"],
         "l2": [Interval(Real, 0, None, closed="left")],
@@ -236,6 +241,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         sampling: Sampling = "users",
         n_negatives: int | None = None,
         learning_rate: float = 5e-3,
+        projection_learning_rate: float = 5e-4,
         fine_tune_learning_rate: float = 1e-4,
         decay: bool = True,
         l2: float = 0.02,
@@ -263,6 +269,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         self.sampling = sampling
         self.n_negatives = n_negatives
         self.learning_rate = learning_rate
+        self.projection_learning_rate = projection_learning_rate
         self.fine_tune_learning_rate = fine_tune_learning_rate
         self.decay = decay
         self.l2 = l2

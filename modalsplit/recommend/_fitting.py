@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from torch import Tensor
 from tqdm import tqdm
 
@@ -38,6 +38,7 @@ DEFAULT_COMPONENTS = 64
 DEFAULT_NEGATIVES = {"users": 5000, "interactions": 1}
 DEFAULT_STEPS = 40  # an epoch
 LARGEST_DEFAULT_BATCH = 2048
+MOMENT_ROWS = 4096
 
 
 class Fitting:
@@ -263,19 +264,22 @@ class Fitting:
             )
         squares = np.square(parts, dtype=np.float64).sum(axis=(0, 2))
         rms = np.sqrt(squares / np.maximum(present.sum(axis=0) * width, 1))
-        scale = np.divide(PART_RMS[params.init], rms, out=np.zeros_like(rms), where=rms > 0)
+        inverse = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
+        projection = None
+        if params.projection:
+            projection = self._tensor(leading_directions(parts, inverse, n_components))
         history = params.users == "history"
         n_lending = len(self.warm) if history else self.taken.counts.shape[0]
         return AttentiveRanker(
             self._tensor(parts),
             torch.as_tensor(present, device=self.device),
-            self._tensor(scale),
+            self._tensor(inverse * PART_RMS[params.init]),
             pairs if params.fine_tune else [],
             self._start(len(self.warm), n_components),
             self._start_lending(n_lending, n_components),
             self._log_popularity() if params.item_bias else None,
             history=history,
-            projection=params.projection,
+            projection=projection,
         )
 
     def _users(self) -> Tensor:
@@ -298,13 +302,13 @@ class Fitting:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
-        ranker, rate = self.ranker, self.params.learning_rate
-        optimizers: list[torch.optim.Optimizer] = [RowAdam(ranker.tables(), lr=rate)]
+        ranker, params = self.ranker, self.params
+        optimizers: list[torch.optim.Optimizer] = [RowAdam(ranker.tables(), lr=params.learning_rate)]
         dense = [
             {"params": tensors, "lr": lr}
             for tensors, lr in (
-                (ranker.projections(), rate),
-                ([ranker.delta], self.params.fine_tune_learning_rate),
+                (ranker.projections(), params.projection_learning_rate),
+                ([ranker.delta], params.fine_tune_learning_rate),
             )
             if tensors and tensors[0] is not None
         ]
@@ -332,6 +336,37 @@ class Fitting:
             seen=self.train.T,
         )
         return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
+def leading_directions(parts: Floats, scales: Floats, n_components: int) -> Floats:
+    """Choose what parts are mapped by at first: the same for all, so that what parts have in common stays comparable.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (n_items, n_parts, width)
+        Parts; zeros where missing.
+    scales : ndarray of shape (n_parts,)
+        Factors that bring the parts to the same size.
+    n_components : int
+        Dimensions of the embeddings.
+
+    Returns
+    -------
+    ndarray of shape (width, n_components)
+        The identity where `n_components` is not smaller than the width. Otherwise the orthonormal directions in which the
+        parts together are largest: the first columns alone would be those of the common parts.
+    """
+    width = parts.shape[2]
+    if width <= n_components:
+        return np.eye(width, n_components, dtype=np.float32)
+    moments = np.zeros((width, width))
+    for rows in gen_batches(len(parts), MOMENT_ROWS):
+        flat = (parts[rows] * scales[:, None]).reshape(-1, width)
+        moments += flat.T @ flat
+    leading = np.linalg.eigh(moments)[1][:, : -n_components - 1 : -1]
+    signs = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(n_components)])
+    directions: Floats = (leading * signs).astype(np.float32)
+    return directions
 
 
 def sums_of_history(taken: sparse.csr_array, history: Floats) -> Floats:

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_param_validation, parametrize_w
 
 from modalsplit import Interactions
 from modalsplit.recommend import AttentiveBPR
+from modalsplit.recommend._fitting import leading_directions
 
 PAPER = {
     "loss": "bpr",
@@ -316,3 +317,22 @@ def test_plain_features_become_one_part(taken):
 def test_divergence_is_an_error_and_not_a_silent_nan(items, taken):
     with pytest.raises(FloatingPointError, match="Lower learning_rate"):
         AttentiveBPR(learning_rate=1e20, random_state=0).fit(items, taken)
+
+
+def test_wide_parts_start_from_the_directions_in_which_they_are_large():
+    rng = np.random.default_rng(0)
+    parts = np.zeros((50, 2, 6), dtype=np.float32)
+    parts[:, 0, :2] = rng.normal(size=(50, 2))  # as a common part of rank 2 is
+    parts[:, 1, 2:] = rng.normal(size=(50, 4)) * [9, 9, 0.1, 0.1]  # and a specific part, in other columns
+    scales = 1 / np.sqrt(np.square(parts).mean(axis=(0, 2)))
+    directions = leading_directions(parts, scales, 4)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(4), atol=1e-6)
+    alike = parts * scales[:, None]
+    assert np.square(alike @ directions).sum() > 0.99 * np.square(alike).sum()
+    assert np.square(alike[:, :, :2]).sum() < 0.6 * np.square(alike).sum()
+    np.testing.assert_array_equal(leading_directions(parts, scales, 8), np.eye(6, 8))
+
+
+def test_maps_that_do_not_move_stay_where_they_start(items, taken):
+    model = AttentiveBPR(4, projection_learning_rate=0.0, **QUICK).fit(items, taken)
+    np.testing.assert_array_equal(model.part_maps_, np.broadcast_to(np.eye(4), (4, 4, 4)))

@@ -37,7 +37,7 @@ def made(fine_tune, bias):
         drawn(N_USERS, WIDTH),
         drawn(N_ITEMS) if bias else None,
         history=False,
-        projection=False,
+        projection=None,
     )
     with torch.no_grad():
         for parameter in model.parameters():

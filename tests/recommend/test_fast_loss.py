@@ -32,7 +32,7 @@ def ranker(history, projection, fine_tune):
         drawn(N_ITEMS if history else N_USERS, WIDTH),
         drawn(N_ITEMS),
         history=history,
-        projection=projection,
+        projection=torch.eye(WIDTH, dtype=torch.float64) if projection else None,
     )
     with torch.no_grad():
         for parameter in made.parameters():

@@ -29,7 +29,7 @@ def ranker(history, projection):
         torch.randn(N_ITEMS if history else N_USERS, WIDTH),
         torch.randn(N_ITEMS),
         history=history,
-        projection=projection,
+        projection=torch.eye(WIDTH) if projection else None,
     )
     with torch.no_grad():
         for parameter in made.parameters():
