@@ -206,16 +206,20 @@ def figure_3b(run: Run) -> list[str]:
         "A share of the items lacks both modalities, or one (NaN, not zeros); settings of the whole. Where nothing is left, "
         "models have identities alone."
     )
-    rows = list(experiments.figure_3b(run.first, shares=run.shares))
+    found = list(experiments.figure_3b(run.first, shares=run.shares))
+    begun = {(row["method"], row["masked"]) for row in found if row["share"]}  # beyond what Table 2 has
+    rows = [row for row in found if (row["method"], row["masked"]) in begun]
     return _figure(run, "figure-3b", said, rows, plots.shares, ["masked", "method", "share"])
 
 
 def figure_3c(run: Run) -> list[str]:
     results = experiments.figure_3c(run.first)
+    begun = {method for (method, what), found in results.items() if found and what != "raw"}
     rows = [
         {"method": method, "content": PLUGGED_NAMES[what], "seed": seed, "ndcg@10": judged.ndcg}
         for (method, what), found in results.items()
         for seed, judged in enumerate(found, 1)
+        if method in begun
     ]
     said = "Four recommenders with raw features (the control) and with our four parts; each tuned on its own."
     lines = _figure(run, "figure-3c", said, rows, plots.plugged, ["method", "content"])
