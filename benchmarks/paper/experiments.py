@@ -127,15 +127,15 @@ def figure_3a(runner: Runner, family: str, epochs: Sequence[int] = EPOCHS) -> It
             yield {"family": family, "epochs": n, "seed": seed, "ndcg@10": found.ndcg}
 
 
-def figure_3b(runner: Runner, which: Sequence[str] = MASKS, shares: Sequence[float] = SHARES) -> Iterator[Row]:
+def figure_3b(runner: Runner, methods: Sequence[Method] = ALL, shares: Sequence[float] = SHARES) -> Iterator[Row]:
     """NDCG@10 where a share of the items lacks both modalities, or one; settings of the whole."""
-    for method in (PARTS, RAW, *PLUGGED):
+    for method in (each for each in (PARTS, RAW, *PLUGGED) if each in methods):
         try:
             settings = runner.settings(method)
         except NotKeptError as error:
             runner.left_out.append(str(error))
             continue
-        for mode in which:
+        for mode in MASKS:
             for share in (0.0, *shares):
                 for seed in runner.seeds:
                     found = _masked(runner, method, settings, mode, share, seed)
@@ -160,10 +160,11 @@ def _masked(
         return None
 
 
-def figure_3c(runner: Runner, methods: Sequence[Method] = PLUGGED) -> dict[tuple[str, str], list[Judged]]:
+def figure_3c(runner: Runner, methods: Sequence[Method] = ALL) -> dict[tuple[str, str], list[Judged]]:
     """Four recommenders with raw features and with our four parts, each tuned on its own."""
     return {
         (method.name, what): runner.test(replace(method, content=what))
-        for method in methods
         for what in ("raw", "stable", "official")
+        for method in PLUGGED
+        if method in methods
     }

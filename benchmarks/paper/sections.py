@@ -206,14 +206,14 @@ def figure_3b(run: Run) -> list[str]:
         "A share of the items lacks both modalities, or one (NaN, not zeros); settings of the whole. Where nothing is left, "
         "models have identities alone."
     )
-    found = list(experiments.figure_3b(run.first, shares=run.shares))
+    found = list(experiments.figure_3b(run.first, run.methods, run.shares))
     begun = {(row["method"], row["masked"]) for row in found if row["share"]}  # beyond what Table 2 has
     rows = [row for row in found if (row["method"], row["masked"]) in begun]
     return _figure(run, "figure-3b", said, rows, plots.shares, ["masked", "method", "share"])
 
 
 def figure_3c(run: Run) -> list[str]:
-    results = experiments.figure_3c(run.first)
+    results = experiments.figure_3c(run.first, run.methods)
     begun = {method for (method, what), found in results.items() if found and what != "raw"}
     rows = [
         {"method": method, "content": PLUGGED_NAMES[what], "seed": seed, "ndcg@10": judged.ndcg}
