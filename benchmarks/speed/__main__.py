@@ -12,15 +12,16 @@ import os
 import sys
 
 MODULES = ("pretraining", "startup", "ranking", "scoring", "growth")
+LONG = ("axes",)  # only if it is named
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}, by default; or {', '.join(LONG)}")
     parser.add_argument("--dry", action="store_true", help="store nothing")
     given = parser.parse_args()
-    if unknown := set(given.modules) - set(MODULES):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES)}")
+    if unknown := set(given.modules) - {*MODULES, *LONG}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES + LONG)}")
     # One thread, for all libraries, before any of them is imported: seconds are then seconds of a core.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"

@@ -53,7 +53,7 @@ def whole_fits(image: np.ndarray, text: np.ndarray) -> Iterator[Figure]:
     yield Figure(what, [stable], [RELEASED_EPOCHS * one], at_most=1 / 20)
 
 
-def features(n_items: int) -> tuple[np.ndarray, np.ndarray]:
+def features(n_items: int, widths: tuple[int, int] = WIDTHS) -> tuple[np.ndarray, np.ndarray]:
     """Draw two modalities that share twenty of forty factors."""
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((n_items, 40), dtype=np.float32)
@@ -61,7 +61,7 @@ def features(n_items: int) -> tuple[np.ndarray, np.ndarray]:
     views = [
         part @ rng.standard_normal((30, width), dtype=np.float32)
         + 5 * rng.standard_normal((n_items, width), dtype=np.float32)
-        for part, width in zip(parts, WIDTHS, strict=True)
+        for part, width in zip(parts, widths, strict=True)
     ]
     return views[0], views[1]
 

@@ -58,7 +58,8 @@ def drawn(n_users: int, n_items: int, n_taken: int) -> sparse.csr_array:
     """Draw interactions; some items are much more popular."""
     rng = np.random.default_rng(0)
     popular = (n_items * rng.random(n_taken) ** 2).astype(np.int64)
-    rows = np.concatenate([np.arange(n_users), rng.integers(n_users, size=n_taken - n_users)])
+    once = np.arange(min(n_users, n_taken))  # each user takes something, if there is enough
+    rows = np.concatenate([once, rng.integers(n_users, size=n_taken - len(once))])
     taken = sparse.coo_array((np.ones(n_taken, dtype=np.float32), (rows, popular)), shape=(n_users, n_items)).tocsr()
     taken.data[:] = 1
     return taken

@@ -17,7 +17,7 @@ Groups = Sequence[Sequence[int]]
 MOST_LANDMARKS = 3000  # of more items, those taken most: of them most is known
 MOST_WEIGHED = 500  # enough to weigh modalities by
 STEPS = (0.5, 0.25, 0.125, 0.0625)
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 512
 
 
 class Expectation(NamedTuple):
@@ -105,23 +105,26 @@ def expect(
     Expectation
         Of vectors, biases and parts, side by side. Without landmarks if there are no parts.
     """
-    learned = np.hstack([vectors, trained.bias[:, None], trained.parts.reshape(len(vectors), -1)])
-    mean = learned.mean(axis=0)
+    columns = vectors, trained.bias[:, None], trained.parts.reshape(len(vectors), -1)
+    mean = np.hstack([each.mean(axis=0) for each in columns])
     if not trained.parts.size:
-        return Expectation(learned[:0, :0], learned[:0], mean, np.ones(0, dtype=np.float32))
+        nothing = np.zeros((0, len(mean)), dtype=mean.dtype)
+        return Expectation(nothing[:, :0], nothing, mean, np.ones(0, dtype=np.float32))
     chosen = np.argsort(-taken, kind="stable")[:MOST_LANDMARKS]
+    learned = np.hstack([each[chosen] for each in columns])
     known = directions(trained.parts[chosen], scales, groups)
     shares: Floats = np.ones(1)
     if len(groups) > 1:
         few = slice(None, None, -(-len(chosen) // MOST_WEIGHED))
         likings, liking = users.T @ users / len(users), users.mean(axis=0)[:, None]
         metric = np.block([[likings, liking], [liking.T, np.ones((1, 1))]])  # of errors of vector and bias
-        targets = learned[chosen[few], : len(metric)].astype(np.float64)
+        targets = learned[few, : len(metric)].astype(np.float64)
         shares = _balanced([x[few] @ x[few].T for x in known], targets, metric, degree, alpha)
     landmarks = _weighed(known, shares)
     gram = _kernel(landmarks @ landmarks.T, degree)
     gram[np.diag_indices(len(gram))] += alpha
-    weights: Floats = linalg.solve(gram, learned[chosen] - mean, assume_a="pos")
+    # The transpose, which is the same matrix, lies in memory as LAPACK wants it, and needs no copy.
+    weights: Floats = linalg.solve(gram.T, learned - mean, assume_a="pos", overwrite_a=True)
     return Expectation(
         landmarks.astype(np.float32), weights.astype(np.float32), mean, np.asarray(shares, dtype=np.float32)
     )
@@ -174,8 +177,10 @@ def _weighed(of_modalities: Sequence[Floats], shares: Floats) -> Floats:
 
 
 def _kernel(cosines: Floats, degree: int) -> Floats:
-    likeness: Floats = ((1 + cosines) / 2) ** degree
-    return likeness
+    """Turn cosines into likeness, in their place."""
+    cosines += 1
+    cosines /= 2
+    return np.power(cosines, degree, out=cosines)
 
 
 def _balanced(cosines: Sequence[Floats], targets: Floats, metric: Floats, degree: int, alpha: float) -> Floats:
