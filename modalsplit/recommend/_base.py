@@ -29,6 +29,8 @@ from modalsplit.recommend._inputs import (
 Floats = NDArray[np.floating[Any]]
 BLOCK_BYTES = 2**26
 RANKED_BYTES = 2**24  # small enough that the allocator keeps the memory from block to block
+# Of a large catalogue more, for enough users at a time: each block reads the vectors of all items once.
+ENOUGH_USERS, MOST_RANKED_BYTES = 64, 2**28
 JUDGES, JUDGED_K = 500, 20  # users and items whose recall an index is judged by
 LOW_RECALL = 0.9
 
@@ -423,7 +425,9 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         self, k: int, exclude_seen: bool, taken: sparse.csr_array, score: Any
     ) -> tuple[NDArray[np.intp], Floats]:
         rows, best = [], []
-        for block in gen_batches(taken.shape[0], max(1, RANKED_BYTES // (8 * self.n_items_))):
+        a_user = 8 * self.n_items_
+        at_once = max(RANKED_BYTES // a_user, min(ENOUGH_USERS, MOST_RANKED_BYTES // a_user), 1)
+        for block in gen_batches(taken.shape[0], at_once):
             scores = score(block)
             if exclude_seen and not (scores.flags.owndata and scores.flags.writeable):
                 scores = np.array(scores)
