@@ -352,10 +352,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
                 env=_one_thread(),
             ).stdout
         )
-        for n in (8_000, 48_000)
+        for n in (8_000, 88_000)
     ]
-    # The second store is 96 MB larger.
-    assert peaks[1] < peaks[0] + 30
+    # The second store is 192 MB larger; peaks of the same store differ by up to 40 MB.
+    assert peaks[1] < peaks[0] + 60
 
 
 # Interrupts ------------------------------------------------------------------------------------------
