@@ -51,7 +51,7 @@ from modalsplit.objectives import (
     see,
     survey,
 )
-from modalsplit.stores import ArrayStore, FeatureStore
+from modalsplit.stores import FeatureStore
 from modalsplit.stores._write import write_matrix, write_shards
 from modalsplit.training import from_first, ranks
 
@@ -803,14 +803,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         self.n_features_per_modality_ = tuple(view.shape[1] for view in views)
         self.n_features_in_ = sum(self.n_features_per_modality_)
         dtype = np.result_type(*views)
-        if dtype == np.float16 and self._can_be_stored():
-            # As a store: blocks become float32 where they are read, and no copy of all is made.
-            store = ArrayStore(dict(zip(self.modality_names_, views, strict=True)))
-            return [survey(store, m, self._progress, _device(self.device)) for m in range(len(views))]
-        return [view.astype(np.promote_types(dtype, np.float32), copy=False) for view in views]
-
-    def _can_be_stored(self) -> bool:
-        return self.objective == "cca" or (self.objective == "stable" and self.extractor in {None, "learned"})
+        # Half precision stays as it is: what computes in blocks makes no copy of all.
+        return [view.astype(dtype, copy=False) for view in views]
 
     def _stored_views(self, store: FeatureStore, y: Any) -> list[StoredView]:
         if y is not None:
@@ -996,8 +990,7 @@ def _device(name: str) -> torch.device:
 
 
 def _tensor(view: NDArray[Any], device: torch.device) -> torch.Tensor:
-    whole = _shared(view).to(device)
-    return whole.float() if whole.dtype == torch.float16 else whole
+    return _shared(view).to(device)
 
 
 def _torch_dtype(views: Sequence[Any]) -> torch.dtype:

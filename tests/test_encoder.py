@@ -561,7 +561,7 @@ def test_half_precision_is_fitted_as_single_without_a_copy_of_all():
     ]
     for one, other in zip(fits[0].common + fits[0].specific, fits[1].common + fits[1].specific, strict=True):
         assert one.dtype == np.float32
-        np.testing.assert_allclose(one, other, atol=2e-3)
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_map_of_memory_that_is_read_only_is_fitted_as_an_array(tmp_path):

@@ -118,12 +118,26 @@ def test_learned_parts_of_a_store_are_those_in_memory(curved):
     assert abs(got.D_strict - wanted.D_strict) < 1e-4
 
 
-def test_learned_parts_from_rows_on_disk_are_as_good(curved, monkeypatch):
-    expected = learner().fit(curved.X_img, curved.X_txt)
+def test_learned_parts_of_few_rows_at_hand_are_those_in_memory(curved, monkeypatch):
+    all_at_hand = learner().fit(curved.X_img, curved.X_txt)
     few_at_hand(monkeypatch, 2000, 80)
+    expected = learner().fit(curved.X_img, curved.X_txt)
     fitted = learner().fit(store_of(curved))
-    assert fitted.primitive_ == "learned features"
-    assert score(fitted, curved).D > score(expected, curved).D - 0.02
+    assert fitted.primitive_ == expected.primitive_ == "learned features"
+    got, wanted = score(fitted, curved), score(expected, curved)
+    assert abs(got.D - wanted.D) < 1e-4
+    assert abs(got.D_strict - wanted.D_strict) < 1e-4
+    assert got.D > score(all_at_hand, curved).D - 0.02
+
+
+def test_arrays_of_which_few_rows_are_at_hand_are_split_as_exactly(data, monkeypatch):
+    X, Y = data.X_img.copy(), data.X_txt.copy()
+    X[::7] = np.nan
+    expected = encoder(objective="cca", missing="translate").fit(X, Y)
+    few_at_hand(monkeypatch, 2000, 4 * D)
+    fitted = encoder(objective="cca", missing="translate").fit(X, Y)
+    assert (fitted.common_rank_, fitted.primitive_) == (expected.common_rank_, expected.primitive_)
+    assert_same_parts(fitted, expected, data)
 
 
 def test_rows_are_learned_from_in_an_order_of_the_seed(curved, monkeypatch):

@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from modalsplit.nn._encoder import Affine
-from modalsplit.nn._moments import Moments
+from modalsplit.nn._moments import Moments, float_blocks
 
 # Wider modalities get their principal directions from a random sketch instead of the whole covariance.
 WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
-ROWS_A_BLOCK = 1024
+ROWS_A_BLOCK = 512
 # Passes over a wide modality, and directions that are sought beyond those that are wanted, half of them a pass.
 PASSES, OVERSAMPLING = 4, 32
 # Modalities share a coordinate if they agree this well on average, as a share of the best two alone.
@@ -52,7 +52,7 @@ def principal_anchors(x: Float[Tensor, "N P"], n_components: int, ridge: float, 
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_columns)
-        The modality, float32 or float64. It is read in blocks of rows and not copied.
+        The modality, of any precision. It is read in blocks of rows and not copied.
     n_components : int
         How many directions, at most; fewer if the modality has fewer that vary.
     ridge : float
@@ -149,16 +149,19 @@ def sketched_anchors(
     block = torch.randn(len(mean), n_block, dtype=torch.float64, device=generator.device, generator=generator).to(
         mean.device
     )
-    basis = products = block[:, :0]
-    for _ in range(PASSES):
+    basis = block.new_empty(len(mean), PASSES * n_block)
+    small = block.new_empty(PASSES * n_block, PASSES * n_block)
+    for start in range(0, PASSES * n_block, n_block):
+        before, columns = basis[:, :start], slice(start, start + n_block)
         for _ in range(2):  # what is left of a block may be rounding errors, and then once is not enough
-            block = torch.linalg.qr(block - basis @ (basis.T @ block)).Q
-        basis = torch.cat([basis, block], dim=1)
+            block = torch.linalg.qr(block - before @ (before.T @ block)).Q
+        basis[:, columns] = block
         block = covariance_times(block)
-        products = torch.cat([products, block], dim=1)
-    small = basis.T @ products
-    eigenvalues, rotation = torch.linalg.eigh((small + small.T) / 2)
-    return _scaled_directions(mean, eigenvalues.flip(0).clamp(min=0), basis @ rotation.flip(1), n_components, ridge)
+        # The covariance in the basis, of which eigh reads one triangle.
+        small[: columns.stop, columns] = basis[:, : columns.stop].T @ block
+    eigenvalues, rotation = torch.linalg.eigh(small, UPLO="U")
+    leading = basis @ rotation.flip(1)[:, :n_components]
+    return _scaled_directions(mean, eigenvalues.flip(0).clamp(min=0), leading, n_components, ridge)
 
 
 def joint_covariance(
@@ -404,15 +407,16 @@ def _exact_directions(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 def _scaled_directions(
     mean: Tensor, eigenvalues: Tensor, directions: Tensor, n_components: int, ridge: float
 ) -> Affine:
+    eigenvalues, directions = eigenvalues[:n_components], directions[:, :n_components]
     keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
-    eigenvalues, directions = eigenvalues[keep][:n_components], directions[:, keep][:, :n_components]
+    eigenvalues, directions = eigenvalues[keep], directions[:, keep]
     size = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
     return Affine(mean, with_fixed_signs(directions) / size)
 
 
 def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     out: Tensor = torch.zeros_like(basis)
-    for block in torch.split(x, ROWS_A_BLOCK):
+    for block in float_blocks(x, ROWS_A_BLOCK):
         centred = block - mean.to(block.dtype)
         out += (centred.T @ (centred @ basis.to(block.dtype))).double()
     return out / len(x)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from modalsplit.nn._moments import float_blocks
+
 # A column is censored if this share of its cells or more, but not nearly all, stand at its lowest value.
 FEWEST_AT_FLOOR, MOST_AT_FLOOR = 0.05, 0.95
 # Rounds of estimation and of imputation. Each goes further than to the expected value by a factor, below the 2 that would
@@ -145,12 +147,12 @@ def imputed(model: Uncensor, x: Float[Tensor, "N P"]) -> Float[Tensor, "N P"]:
     Returns
     -------
     Tensor of shape (n_rows, n_columns)
-        Of the dtype of `x`; cells above their floor are as they were, others have a relative error of about 1e-5.
+        Of the dtype of `x`, or float32 for half precision; cells above their floor are as they were, others have a relative error of about 1e-5.
     """
     single = copy.deepcopy(model).float()
-    out = torch.empty_like(x)
-    for block, to in zip(torch.split(x, ROWS_A_BLOCK), torch.split(out, ROWS_A_BLOCK), strict=True):
-        torch.where(block <= model.floor, single(block.float()).to(x.dtype), block, out=to)
+    out = torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+    for block, to in zip(float_blocks(x, ROWS_A_BLOCK), torch.split(out, ROWS_A_BLOCK), strict=True):
+        torch.where(block <= model.floor, single(block.float()).to(out.dtype), block, out=to)
     return out
 
 
@@ -168,9 +170,13 @@ def censored_columns(x: Float[Tensor, "N P"]) -> Bool[Tensor, " P"]:
         True where 5 % to 95 % of the cells stand exactly at the lowest value and the others are not all equal.
     """
     lowest, highest = x.min(0).values, x.max(0).values
-    share = (x == lowest).double().mean(0)
-    two_valued = ((x == lowest) | (x == highest)).all(0)
-    return (share >= FEWEST_AT_FLOOR) & (share <= MOST_AT_FLOOR) & ~two_valued
+    at_floor, at_either = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
+    for block in torch.split(x, ROWS_A_BLOCK):
+        is_lowest = block == lowest
+        at_floor += is_lowest.sum(0)
+        at_either += is_lowest.logical_or_(block == highest).sum(0)
+    share = at_floor.double() / len(x)
+    return (share >= FEWEST_AT_FLOOR) & (share <= MOST_AT_FLOOR) & (at_either < len(x))
 
 
 def fit_uncensor(x: Float[Tensor, "N P"], n_directions: int, generator: torch.Generator) -> Uncensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 EM_ROUNDS = 10
 # Added to variances that are inverted, as a share of their mean.
 JITTER = 1e-9
-# Counted at a time: modalities are put side by side, which copies them.
-ROWS_A_BLOCK = 4096
+# Counted at a time: modalities are put side by side in double precision, which copies them.
+ROWS_A_BLOCK = 1024
 
 
 class Group(NamedTuple):
@@ -56,7 +56,7 @@ class Moments:
         Parameters
         ----------
         features : sequence of Tensor of shape (n_rows, n_columns)
-            A matrix a modality; 0 in rows that lack it.
+            A matrix a modality, of any precision; 0 in rows that lack it.
         present : Tensor of bool of shape (n_rows, n_modalities)
             Which row has which modality.
 
@@ -67,7 +67,7 @@ class Moments:
         """
         blocks = zip(*(torch.split(x, ROWS_A_BLOCK) for x in (*features, present)), strict=True)
         for *of_modalities, there in blocks:
-            self._add_block(torch.cat(of_modalities, dim=1), there)
+            self._add_block(torch.cat(of_modalities, dim=1).double(), there)
         return self
 
     def _add_block(self, rows: Tensor, present: Tensor) -> None:
@@ -163,7 +163,9 @@ class Moments:
         kept = [column for of_one in by_modality for column in of_one]
         selected = Moments([len(of_one) for of_one in by_modality])
         for pattern, group in self.groups.items():
-            selected.groups[pattern] = Group(group.n_rows, group.total[kept], group.products[kept][:, kept])
+            of_kept = torch.tensor(kept, dtype=torch.int64, device=group.total.device)
+            products = group.products[of_kept[:, None], of_kept]
+            selected.groups[pattern] = Group(group.n_rows, group.total[of_kept], products)
         return selected
 
     def of_modalities(self, chosen: Sequence[int]) -> Moments:
@@ -228,8 +230,14 @@ class Moments:
 
     def centred(self) -> Moments:
         """Subtract each modality's mean."""
-        means = self.means()
-        return self.mapped([torch.eye(len(mean), dtype=mean.dtype, device=mean.device) for mean in means], means)
+        mean = torch.cat(self.means())
+        centred = Moments(self.widths)
+        for pattern, group in self.groups.items():
+            shift = torch.where(self._owned(pattern, mean.device), mean, 0.0)
+            products = torch.addr(group.products, group.total, shift, alpha=-1)
+            products.addr_(shift, group.total, alpha=-1).addr_(shift, shift, alpha=group.n_rows)
+            centred.groups[pattern] = Group(group.n_rows, group.total - group.n_rows * shift, products)
+        return centred
 
     def complete(self) -> tuple[int, list[Float[Tensor, " _"]], list[list[Float[Tensor, "_ _"]]]]:
         """Sum up the rows that have all modalities.
@@ -300,6 +308,25 @@ class Moments:
 
     def _blocks(self, matrix: Tensor) -> list[list[Tensor]]:
         return [list(torch.split(band, self.widths, dim=1)) for band in torch.split(matrix, self.widths, dim=0)]
+
+
+def float_blocks(x: Float[Tensor, "N P"], n_rows: int) -> Iterator[Float[Tensor, "B P"]]:
+    """Cut a matrix into blocks of rows, half precision made single.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_columns)
+        The matrix, of any precision.
+    n_rows : int
+        Of a block, at most.
+
+    Yields
+    ------
+    Tensor of shape (n_block, n_columns)
+        A block, float32 or float64: a view of the matrix where that has one of these.
+    """
+    for block in torch.split(x, n_rows):
+        yield block.float() if block.dtype == torch.float16 else block
 
 
 def _completed(covariance: Tensor, stabilised: Tensor, known: Tensor, group: Group) -> Tensor:

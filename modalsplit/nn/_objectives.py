@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid, pad, relu, softplus
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
 Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
 Gap = Literal["batch", "item"]
-ROWS_A_BLOCK = 4096  # centred at a time, where all rows of a fit come at once
+ROWS_A_BLOCK = 1024  # centred at a time, where all rows of a fit come at once
 
 
 def encoder_loss(common: Parts, specific: Parts, orthogonality: Orthogonality = "inner") -> Float[Tensor, ""]:
@@ -456,7 +456,9 @@ def total_variance(x: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
     return (x - x.mean(0)).square().sum() / len(x)  # several times as fast as the sum of x.var(0)
 
 
-def cross_covariance_energy(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) -> Float[Tensor, ""]:
+def cross_covariance_energy(
+    a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"], dtype: torch.dtype | None = None
+) -> Float[Tensor, ""]:
     """Estimate ‖Cov(a, b)‖² (Frobenius) without bias: linear HSIC.
 
     The plug-in estimate would be too large by about tr Cov(a) · tr Cov(b) / n.
@@ -467,6 +469,8 @@ def cross_covariance_energy(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) ->
         First matrix, 4 rows or more.
     b : Tensor of shape (n_rows, n_right)
         Second matrix.
+    dtype : torch.dtype, optional
+        In which it is computed; that of the matrices by default.
 
     Returns
     -------
@@ -477,8 +481,9 @@ def cross_covariance_energy(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"]) ->
     ----------
     Song et al., Feature selection via dependence maximization, JMLR 2012, Eq. 5, with linear kernels.
     """
-    n, means = len(a), (a.mean(0), b.mean(0))
+    n, means = len(a), (a.mean(0, dtype=dtype), b.mean(0, dtype=dtype))
     blocks = zip(torch.split(a, ROWS_A_BLOCK), torch.split(b, ROWS_A_BLOCK), strict=True)
+    # The means are of that dtype, and so is what they are subtracted from.
     sums = [_products(x - means[0], y - means[1]) for x, y in blocks]
     cross, of_a, of_b, diagonal = (functools.reduce(torch.add, of_blocks) for of_blocks in zip(*sums, strict=True))
     total: Tensor = cross.square().sum() - diagonal + of_a * of_b / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
@@ -507,12 +512,12 @@ def residual_share(primitive: Parts, specific: tuple[Float[Tensor, "B S"], Float
     Returns
     -------
     Tensor of shape ()
-        The share; about 0 to 1, slightly negative by chance, NaN where the modalities share nothing
+        The share, float64; about 0 to 1, slightly negative by chance, NaN where the modalities share nothing
         at all.
     """
-    whole = cross_covariance_energy(primitive[0], primitive[1])
-    left = cross_covariance_energy(specific[0], primitive[1])
-    right = cross_covariance_energy(specific[1], primitive[0])
+    whole = cross_covariance_energy(primitive[0], primitive[1], torch.float64)
+    left = cross_covariance_energy(specific[0], primitive[1], torch.float64)
+    right = cross_covariance_energy(specific[1], primitive[0], torch.float64)
     return torch.where(whole > 0, (left + right) / (2 * whole), torch.nan)
 
 

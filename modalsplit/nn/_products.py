@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +17,8 @@ MOST_COLUMNS = 40
 RIDGES = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 # What a search round keeps of the directions that matter.
 KEPT = 2 / 3
+# Whose terms are held at a time.
+ROWS_A_BLOCK = 1024
 
 
 class ProductFeatures(nn.Module):
@@ -85,8 +90,8 @@ def fit_products(
     Returns
     -------
     features : ProductFeatures
-        The functions, of unit variance on these rows; none if x does not vary.
-    left_out : Tensor of shape (n_rows, n_features)
+        The functions, float64, of unit variance on these rows; none if x does not vary.
+    left_out : Tensor of float64 of shape (n_rows, n_features)
         Their values on these rows, each from the regression of all other rows: what the functions of a row
         themselves give is nearer to its own y than they will be to that of an unseen row.
 
@@ -96,47 +101,82 @@ def fit_products(
     Spokoiny, Structure adaptive approach for dimension reduction, Annals of Statistics 2001, for the gradients.
     """
     if len(x) < 2 or not x.std() > 0:
-        nothing = ProductFeatures(x.new_zeros(x.shape[1], 0), x.new_zeros(0), x.new_zeros(0, 0))
-        return nothing, x.new_zeros(len(x), 0)
-    y = y - y.mean(0)
+        nothing = x.new_zeros(len(x) + x.shape[1] + 1, 0, dtype=torch.float64)
+        return ProductFeatures(nothing[: x.shape[1]], nothing[0], nothing[:0]), nothing[: len(x)]
     basis = _searched(x, y)
-    z = terms(x @ basis)
-    mean = z.mean(0)
-    _, weight, leverage = _regressed(z - mean, y)
-    told = (z - mean) @ weight
-    _, sizes, vt = torch.linalg.svd(told.T @ told / len(x))
+    moments = _moments(x, y, basis)
+    found = _regressed(moments)
+    _, sizes, vt = torch.linalg.svd(found.weight.T @ moments.covariance @ found.weight)  # of what is told of y
     kept = sizes[:n_features] > torch.finfo(sizes.dtype).eps * sizes[0]
     rotation = vt.T[:, :n_features][:, kept] / sizes[:n_features][kept].sqrt()
-    left_out = (told - leverage[:, None] * y) / (1 - leverage[:, None])
-    return ProductFeatures(basis, mean, weight @ rotation), left_out @ rotation
+    left_out = []
+    for z, of_y in _terms_and_targets(x, y, basis):
+        apart = z - moments.mean
+        leverage = ((apart @ found.root).square().sum(1, keepdim=True) + 1) / len(x)
+        told = (apart @ found.weight - leverage * (of_y - moments.mean_target)) / (1 - leverage)
+        left_out.append(told @ rotation)
+    return ProductFeatures(basis, moments.mean, found.weight @ rotation), torch.cat(left_out)
 
 
 def _searched(x: Tensor, y: Tensor) -> Tensor:
     """Directions whose terms predict best, by cross-validation."""
     # So many that the terms are fewer than half of the rows.
     widest = int(min(MOST_COLUMNS, x.shape[1], max(2.0, (len(x) + 2) ** 0.5 - 1.5)))
-    basis = torch.eye(x.shape[1], widest, dtype=x.dtype, device=x.device) / x.std()
+    basis = torch.eye(x.shape[1], widest, dtype=torch.float64, device=x.device) / x.std()
     best = (torch.inf, basis)
     while True:
-        u = x @ basis
-        z = terms(u)
-        error, weight, _ = _regressed(z - z.mean(0), y)
-        if error < best[0]:
-            best = (error, basis)
-        n_directions = int(u.shape[1] * KEPT)
+        found = _regressed(_moments(x, y, basis))
+        if found.error < best[0]:
+            best = (found.error, basis)
+        n_directions = int(basis.shape[1] * KEPT)
         if n_directions < 2:
             return best[1]
-        basis = basis @ _most_varied(u, weight)[:, :n_directions]
+        basis = basis @ _most_varied(_products_of(x, basis), found.weight)[:, :n_directions]
 
 
-def _most_varied(u: Tensor, weight: Tensor) -> Tensor:
+def _products_of(x: Tensor, basis: Tensor) -> Tensor:
+    """Mean products of the directions."""
+    blocks = (rows.double() @ basis for rows in torch.split(x, ROWS_A_BLOCK))
+    return sum((u.T @ u for u in blocks), start=basis.new_zeros(basis.shape[1], basis.shape[1])) / len(x)
+
+
+def _terms_and_targets(x: Tensor, y: Tensor, basis: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Terms of the directions and targets, a block of rows at a time, float64."""
+    for rows, of_y in zip(torch.split(x, ROWS_A_BLOCK), torch.split(y, ROWS_A_BLOCK), strict=True):
+        yield terms(rows.double() @ basis), of_y.double()
+
+
+class _Moments(NamedTuple):
+    """Of terms and targets: means, covariances, the targets' total variance; and how many rows there are."""
+
+    n_rows: int
+    mean: Tensor
+    mean_target: Tensor
+    covariance: Tensor
+    joint: Tensor
+    total: Tensor
+
+
+def _moments(x: Tensor, y: Tensor, basis: Tensor) -> _Moments:
+    n, mean_target, n_terms = len(x), y.mean(0, dtype=torch.float64), basis.shape[1] * (basis.shape[1] + 3) // 2
+    mean, total = basis.new_zeros(n_terms), basis.new_zeros(())
+    covariance, joint = basis.new_zeros(n_terms, n_terms), basis.new_zeros(n_terms, y.shape[1])
+    for z, of_y in _terms_and_targets(x, y, basis):
+        apart = of_y - mean_target
+        mean += z.sum(0) / n
+        covariance.addmm_(z.T, z, alpha=1 / n)
+        joint.addmm_(z.T, apart, alpha=1 / n)
+        total += apart.square().sum() / n
+    return _Moments(n, mean, mean_target, covariance.sub_(torch.outer(mean, mean)), joint, total)
+
+
+def _most_varied(covariance: Tensor, weight: Tensor) -> Tensor:
     """Directions, of unit variance, along which the functions vary most: eigenvectors of their gradients' products."""
-    width = u.shape[1]
-    first, second = torch.triu_indices(width, width, device=u.device)
-    hessians = u.new_zeros(weight.shape[1], width, width)
+    width = len(covariance)
+    first, second = torch.triu_indices(width, width, device=covariance.device)
+    hessians = covariance.new_zeros(weight.shape[1], width, width)
     hessians[:, first, second] = weight[width:].T
     hessians = hessians + hessians.transpose(1, 2)
-    covariance = u.T @ u / len(u)
     gradients = weight[:width] @ weight[:width].T + (hessians @ covariance @ hessians).sum(0)
     white = whitening(covariance)
     back = covariance @ white
@@ -144,13 +184,21 @@ def _most_varied(u: Tensor, weight: Tensor) -> Tensor:
     return directions
 
 
-def _regressed(z: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Ridge regression, both centred: the least generalised cross-validation error, its weights and leverages."""
-    n = len(z)
-    variances, vectors = torch.linalg.eigh(z.T @ z / n)
+class _Regression(NamedTuple):
+    """Least generalised cross-validation error, weights, and a root of what leverages are made of."""
+
+    error: float
+    weight: Tensor
+    root: Tensor
+
+
+def _regressed(moments: _Moments) -> _Regression:
+    """Ridge regression of the targets on the terms."""
+    n, total = moments.n_rows, moments.total
+    variances, vectors = torch.linalg.eigh(moments.covariance)
     variances = variances.clamp(min=0)
-    projected = vectors.T @ (z.T @ y) / n
-    power, total = projected.square().sum(1), y.square().sum() / n
+    projected = vectors.T @ moments.joint
+    power = projected.square().sum(1)
     best, shrunk = torch.inf, torch.zeros_like(variances)
     for ridge in RIDGES:
         inverse = 1 / (variances + ridge * variances.mean())
@@ -159,5 +207,4 @@ def _regressed(z: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
         error = float(squares / (1 - freedom).square())
         if error < best and freedom < 1:
             best, shrunk = error, inverse
-    leverage = ((z @ (vectors * shrunk.sqrt())).square().sum(1) + 1) / n
-    return best, vectors @ (projected * shrunk[:, None]), leverage
+    return _Regression(best, vectors @ (projected * shrunk[:, None]), vectors * shrunk.sqrt())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from modalsplit.objectives._checkpoint import Checkpoint, opened_by_ranks
@@ -45,7 +46,7 @@ def fit_objective(views: Sequence[Matrix], settings: Settings) -> Fitted:
     Parameters
     ----------
     views : sequence of (Tensor or StoredView) of shape (n_rows, n_columns)
-        A matrix a modality, on one device; NaN in rows that lack it.
+        A matrix a modality, of any precision, on one device; NaN in rows that lack it.
     settings : Settings
         See there.
 
@@ -69,4 +70,4 @@ def fit_objective(views: Sequence[Matrix], settings: Settings) -> Fitted:
             f"objective={settings.objective!r} with extractor={settings.extractor!r} is fitted in memory: pass arrays, or "
             'objective="stable" or "cca" for a store.'
         )
-    return fit_trained(in_memory, settings)
+    return fit_trained([view.to(torch.promote_types(view.dtype, torch.float32)) for view in in_memory], settings)

@@ -59,7 +59,7 @@ class Anchored(NamedTuple):
     maps : list of Anchors
         From a modality's columns to its anchors.
     scores : list of Tensor of shape (n_rows, n_anchors)
-        The anchors of the rows at hand, float64, centred over all rows; 0 in rows that lack the modality.
+        The anchors of the rows at hand, in the precision of the modality, centred over all rows; 0 in rows that lack it.
     present : Tensor of bool of shape (n_rows, n_modalities)
         Which row at hand has which modality.
     folds : list of Fold
@@ -70,6 +70,8 @@ class Anchored(NamedTuple):
         All rows.
     at_hand : Tensor of int of shape (n_rows,) or None
         Which of all rows are at hand; None for all.
+    everyone : Tensor of bool of shape (n_all_rows, n_modalities)
+        Which of all rows has which modality.
     known : Moments or None
         Of the anchors of all rows, if more were counted than are at hand.
     """
@@ -81,6 +83,7 @@ class Anchored(NamedTuple):
     settings: Settings
     views: Sequence[Matrix]
     at_hand: Tensor | None
+    everyone: Tensor
     known: Moments | None = None
 
     def leading(self, width: int) -> list[Tensor]:
@@ -109,14 +112,9 @@ class Anchored(NamedTuple):
 
     def judged_width(self, width: int, moments: Sequence[dict[Pair, Moments]], ridge: float = 0.0) -> Verdict:
         """Let all folds judge the leading anchors, given `training_moments`."""
-        d, n_folds = self.settings.n_components, len(self.folds)
-        columns = [[*range(min(d, x.shape[1])), *range(min(width, x.shape[1]))] for x in self.scores]
-        of_width = [
-            {(a, b): whole.select([columns[a], columns[b]]) for (a, b), whole in of_fold.items()} for of_fold in moments
-        ]
-        rank = self.settings.common_rank
-        candidates = [self.leading(width)] * n_folds
-        return judge(candidates, self.leading(d), self.present, self.folds, d, rank, ridge, of_width)
+        d, rank = self.settings.n_components, self.settings.common_rank
+        candidates = [self.leading(width)] * len(self.folds)
+        return judge(candidates, self.leading(d), self.present, self.folds, d, rank, ridge, moments)
 
     def moments(self) -> Moments:
         """Sum up the anchors of all rows."""
@@ -130,8 +128,7 @@ class Anchored(NamedTuple):
 
     def all_rows(self) -> AllRows:
         """Give access to the anchors of rows that are not at hand."""
-        stored = [view for view in self.views if isinstance(view, StoredView)]
-        return AllRows(stored, self.maps, self.settings)
+        return AllRows(self.views, self.everyone, self.maps, self.settings)
 
 
 def fit_closed_form(views: Sequence[Matrix], settings: Settings) -> Fitted:
@@ -175,39 +172,35 @@ def anchor(views: Sequence[Matrix], settings: Settings) -> Anchored:
     Returns
     -------
     Anchored
-        Anchors of up to twice `n_components` columns, float64.
+        Anchors of up to twice `n_components` columns.
     """
-    at_hand = rows_at_hand(views, settings)
-    present, folds = divided_rows(views, at_hand, settings)
-    anchored = Anchored([], [], present, folds, settings, views, at_hand)
+    everyone, at_hand = presence(views), rows_at_hand(views, settings)
+    present = everyone if at_hand is None else everyone[at_hand.to(everyone.device)]
+    folds = divided_rows(present, settings)
+    anchored = Anchored([], [], present, folds, settings, views, at_hand, everyone)
     for modality, x in enumerate(views):
         anchored = with_anchors(anchored, modality, None, x)
     return anchored.counted()
 
 
-def divided_rows(views: Sequence[Matrix], at_hand: Tensor | None, settings: Settings) -> tuple[Tensor, list[Fold]]:
+def divided_rows(present: Tensor, settings: Settings) -> list[Fold]:
     """Divide rows into folds.
 
     Parameters
     ----------
-    views : sequence of matrices of shape (n_rows, n_columns)
-        One a modality; NaN in rows that lack it.
-    at_hand : Tensor of int of shape (n_chosen,) or None
-        Which rows; None for all.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which of the rows at hand has which modality.
     settings : Settings
         Share that is held out at a time, and generator.
 
     Returns
     -------
-    present : Tensor of bool of shape (n_chosen, n_modalities)
-        Which of them has which modality.
-    folds : list of Fold
-        Each is held out once.
+    list of Fold
+        Each row is held out once.
     """
-    present = torch.stack([presence(x, at_hand) for x in views], dim=1)
     order = torch.randperm(len(present), generator=settings.generator, device=settings.generator.device)
     parts = order.to(present.device).chunk(max(2, round(1 / settings.validation_fraction)))
-    return present, [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
+    return [Fold(torch.cat([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
 
 
 def with_anchors(anchored: Anchored, modality: int, front: Uncensor | None, x: Matrix) -> Anchored:
@@ -231,13 +224,16 @@ def with_anchors(anchored: Anchored, modality: int, front: Uncensor | None, x: M
     """
     settings, have = anchored.settings, anchored.present[:, modality]
     if isinstance(x, StoredView):
-        anchors = Anchors(front, stored_anchors(x, front, settings))
+        affine = stored_anchors(x, front, settings)
+    else:
+        whole, everyone = passed(front, x), anchored.everyone[:, modality]
+        rows = whole if everyone.all() else whole[everyone]
+        affine = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
+    anchors = Anchors(front, affine)
+    if isinstance(x, StoredView) or anchored.at_hand is not None:
         scores = scores_at_hand(anchors, x, anchored.at_hand, have)
     else:
-        whole = passed(front, x)
-        rows = whole if have.all() else whole[have]
-        affine = principal_anchors(rows, 2 * settings.n_components, settings.ridge, settings.generator)
-        anchors, scores = Anchors(front, affine), affine_scores(affine, whole, have)
+        scores = affine_scores(affine, whole, have)
     maps, all_scores = list(anchored.maps), list(anchored.scores)
     maps[modality : modality + 1] = [anchors]
     all_scores[modality : modality + 1] = [scores]
@@ -305,7 +301,10 @@ def split_anchors(
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
     support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    values = [scores[:, : len(readout)] @ readout for scores, readout in zip(anchored.scores, readouts, strict=True)]
+    values = [
+        scores[:, : len(readout)] @ readout.to(scores.dtype)
+        for scores, readout in zip(anchored.scores, readouts, strict=True)
+    ]
     return assemble(primitives, values, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
@@ -422,8 +421,8 @@ def assemble(
     Fitted
         The encoder.
     """
-    is_common = support.any(0)
-    projection = is_common.double()
+    projection = support.any(0).double()
+    n_common = int(projection.sum())
     # In the primitive's own coordinates the oblique projection onto the common directions is a diagonal.
     module = Disentangler(
         *(Branch(e, Affine(torch.zeros_like(projection), torch.diag(projection))) for e in primitives)
@@ -432,12 +431,12 @@ def assemble(
     for a, b in combinations(range(len(values)), 2):
         both = anchored.present[:, a] & anchored.present[:, b]
         first, second = (x if both.all() else x[both] for x in (values[a], values[b]))
-        # The other columns of a specific part are 0, and add nothing.
-        shares.append(residual_share((first, second), (first[:, ~is_common], second[:, ~is_common])))
+        # The other columns of a specific part, the first ones, are 0 and add nothing.
+        shares.append(residual_share((first, second), (first[:, n_common:], second[:, n_common:])))
     share = float(torch.stack(shares).nanmean())
     return Fitted(
         module,
-        int(is_common.sum()),
+        n_common,
         verdict.correlations,
         verdict.translation_error,
         share,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modalsplit.nn import Moments, canonical_directions, pairwise_correlations
+from modalsplit.nn import Moments, canonical_directions
+from modalsplit.objectives._scan import ROWS_A_BLOCK
 
 # Correlations on n unseen rows scatter around 0 with 1/sqrt(n) if there is nothing; 3 of these are a proof.
 NULL_DEVIATIONS = 3.0
@@ -20,7 +21,8 @@ LEAST_SHARE = 0.5
 STANDARD_ERRORS = 2.0
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
-PAIRS_AT_A_TIME = 32
+# At a time.
+ROWS_JUDGED = 1024
 
 
 Pair = tuple[int, int]
@@ -93,26 +95,28 @@ class Verdict(NamedTuple):
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
 
 
-def centred(features: Sequence[Tensor], present: Tensor) -> list[Tensor]:
-    """Subtract each modality's mean, and put 0 where it is absent, so that sums pass over these rows.
+def centre(features: Sequence[Tensor], present: Tensor) -> list[Tensor]:
+    """Subtract each modality's mean, in place, and put 0 where it is absent, so that sums pass over these rows.
 
     Parameters
     ----------
     features : sequence of Tensor of shape (n_rows, n_features)
-        A matrix a modality; whatever stands in its absent rows does not matter.
+        A matrix a modality, which is changed; whatever stands in its absent rows does not matter.
     present : Tensor of bool of shape (n_rows, n_modalities)
         Which row has which modality.
 
     Returns
     -------
-    list of Tensor of shape (n_rows, n_features)
-        The features.
+    list of Tensor of float64 of shape (n_features,)
+        The means; 0 of a modality that no row has.
     """
-    out = []
+    means = []
     for x, have in zip(features, present.T, strict=True):
-        mean = x[have].mean(0) if have.any() else x.new_zeros(x.shape[1])
-        out.append(torch.where(have[:, None], x - mean, 0.0))
-    return out
+        rows = x if have.all() else x[have]
+        mean = rows.mean(0, dtype=torch.float64) if len(rows) else x.new_zeros(x.shape[1], dtype=torch.float64)
+        x.sub_(mean.to(x.dtype)).masked_fill_(~have[:, None], 0.0)
+        means.append(mean)
+    return means
 
 
 def judge(
@@ -144,8 +148,8 @@ def judge(
     ridge : float, default=0.0
         Of the canonical directions.
     moments : sequence of dict, optional
-        Of the training rows of each fold, by pair of modalities: their targets and features side by side. Computed by
-        default; candidates of the same columns can share it.
+        Of the training rows of each fold, by pair of modalities: of columns whose first ones are the targets, and whose
+        first ones are the features. Candidates of leading columns can share it. Computed by default.
 
     Returns
     -------
@@ -159,12 +163,13 @@ def judge(
         for k, (fold, features) in enumerate(zip(folds, candidates, strict=True)):
             x, y = ([of_all[m] for m in pair] for of_all in (features, targets))
             train = moments[k][pair] if moments else _moments(x, y, of_pair, fold.train)
+            starts = [0, 0] if moments else [of_one.shape[1] for of_one in y]
             rows = fold.held_out[of_pair[fold.held_out].all(1)]
-            trials.append(_Trial(x, y, rows, train, ridge))
+            trials.append(_Trial(x, y, rows, train, starts, ridge))
         correlations = _correlations(trials)
         rank = common_rank(correlations, sum(len(trial.rows) for trial in trials), most, fixed)
         errors = torch.cat([trial.errors(rank) for trial in trials])
-        u, v = (_standardised(torch.cat([trial.variates(m, slice(rank)) for trial in trials])) for m in (0, 1))
+        u, v = (_standardised(torch.cat([trial.variates(m, rank, trial.rows) for trial in trials])) for m in (0, 1))
         verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
     return Verdict(verdicts, ridge)
 
@@ -246,36 +251,46 @@ def agrees_better(challenger: Verdict, incumbent: Verdict) -> bool:
 
 def _moments(features: Sequence[Tensor], targets: Sequence[Tensor], present: Tensor, rows: Tensor) -> Moments:
     """Sum up some rows of two modalities, targets and features side by side."""
-    there = present[rows]
-    wholes = [
-        torch.where(have[:, None], torch.cat([y[rows], x[rows]], dim=1), 0.0)
-        for x, y, have in zip(features, targets, there.T, strict=True)
-    ]
-    return Moments([whole.shape[1] for whole in wholes]).add(wholes, there)
+    moments = Moments([x.shape[1] + y.shape[1] for x, y in zip(features, targets, strict=True)])
+    for block in torch.split(rows, ROWS_A_BLOCK):
+        there = present[block]
+        wholes = [
+            torch.where(have[:, None], torch.cat([y[block], x[block]], dim=1), 0.0)
+            for x, y, have in zip(features, targets, there.T, strict=True)
+        ]
+        moments.add(wholes, there)
+    return moments
 
 
 class _Trial:
     """The canonical directions of a fold's training rows, and its held-out rows that have both modalities.
 
-    Training rows are only known by their moments. What is made of the others is made when it is asked for, as the variates of
-    all folds are as large as the anchors.
+    Training rows are only known by their moments, in which a modality's targets come first and its features from the start
+    that is given on. What is made of the others is made a block at a time, as the variates of all folds are as large as the
+    anchors.
     """
 
     def __init__(
-        self, features: Sequence[Tensor], targets: Sequence[Tensor], rows: Tensor, train: Moments, ridge: float
+        self,
+        features: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        rows: Tensor,
+        train: Moments,
+        starts: Sequence[int],
+        ridge: float,
     ) -> None:
         self.features, self.targets, self.rows = features, targets, rows
         self.train = train
-        chosen = train.select([range(y.shape[1], width) for y, width in zip(targets, train.widths, strict=True)])
+        self.columns = [range(start, start + x.shape[1]) for start, x in zip(starts, features, strict=True)]
+        chosen = train.select(self.columns)
         self.means = chosen.means()
         (left, cross), (_, right) = chosen.centred().joint()
         canonical = canonical_directions(left, right, cross, ridge)
         self.directions = canonical.left, canonical.right
 
-    def variates(self, modality: int, columns: slice) -> Tensor:
-        """Compute some canonical variates of one modality's held-out rows."""
-        apart = self.features[modality][self.rows] - self.means[modality]
-        return apart @ self.directions[modality][:, columns]
+    def variates(self, modality: int, n_pairs: int, rows: Tensor) -> Tensor:
+        """Compute the leading canonical variates of some rows of one modality."""
+        return (self.features[modality][rows] - self.means[modality]) @ self.directions[modality][:, :n_pairs]
 
     def errors(self, rank: int) -> Tensor:
         """Squared errors of either modality's targets, as predicted from the other one's leading variates."""
@@ -283,28 +298,35 @@ class _Trial:
 
     def _one_way(self, source: int, target: int, rank: int) -> Tensor:
         n, totals, products = self.train.complete()
-        columns, wanted = slice(self.targets[source].shape[1], None), slice(self.targets[target].shape[1])
-        total, mean, direction = totals[source][columns], self.means[source], self.directions[source][:, :rank]
+        columns, wanted = self.columns[source], slice(self.targets[target].shape[1])
+        of_source = slice(columns.start, columns.stop)
+        total, mean, direction = totals[source][of_source], self.means[source], self.directions[source][:, :rank]
         mean_target = totals[target][wanted] / max(n, 1)
         shift = torch.outer(total, mean)
-        spread = products[source][source][columns, columns] - shift - shift.T + n * torch.outer(mean, mean)
-        joint = products[source][target][columns, wanted] - torch.outer(total, mean_target)
+        spread = products[source][source][of_source, of_source] - shift - shift.T + n * torch.outer(mean, mean)
+        joint = products[source][target][of_source, wanted] - torch.outer(total, mean_target)
         coefficients = torch.linalg.solve(direction.T @ spread @ direction, direction.T @ joint)
-        apart = self.targets[target][self.rows] - mean_target
-        errors = (apart - self.variates(source, slice(rank)) @ coefficients).square().sum(1)
-        share: Tensor = errors / apart.square().sum(1).mean().clamp(min=torch.finfo(apart.dtype).tiny)
-        return share
+        errors, sizes = [], []
+        for rows in torch.split(self.rows, ROWS_JUDGED):
+            apart = self.targets[target][rows] - mean_target
+            errors.append((apart - self.variates(source, rank, rows) @ coefficients).square().sum(1))
+            sizes.append(apart.square().sum(1))
+        return torch.cat(errors) / torch.cat(sizes).mean().clamp(min=torch.finfo(mean.dtype).tiny)
 
 
 def _correlations(trials: Sequence[_Trial]) -> Tensor:
-    """Correlate the canonical pairs over the held-out rows of all folds, some pairs at a time."""
+    """Correlate the canonical pairs over the held-out rows of all folds."""
     n_pairs = min(trial.directions[0].shape[1] for trial in trials)
-    found = []
-    for start in range(0, n_pairs, PAIRS_AT_A_TIME):
-        columns = slice(start, min(start + PAIRS_AT_A_TIME, n_pairs))
-        u, v = (torch.cat([trial.variates(m, columns) for trial in trials]) for m in (0, 1))
-        found.append(pairwise_correlations(u, v))
-    return torch.cat(found) if found else trials[0].directions[0].new_zeros(0)
+    sums = trials[0].directions[0].new_zeros(5, n_pairs)
+    for trial in trials:
+        for rows in torch.split(trial.rows, ROWS_JUDGED):
+            # The training rows' means are subtracted, so that nothing cancels below.
+            u, v = (trial.variates(m, n_pairs, rows) for m in (0, 1))
+            sums += torch.stack([x.sum(0) for x in (u, v, u * u, v * v, u * v)])
+    u, v, uu, vv, uv = sums / max(sum(len(trial.rows) for trial in trials), 1)
+    size = ((uu - u * u) * (vv - v * v)).clamp(min=0).sqrt()
+    varies = size > torch.finfo(size.dtype).eps * (uu * vv).sqrt()
+    return torch.where(varies, (uv - u * v) / torch.where(varies, size, 1.0), 0.0).clamp(-1, 1)
 
 
 def _standardised(x: Tensor) -> Tensor:

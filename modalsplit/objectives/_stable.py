@@ -50,7 +50,8 @@ from modalsplit.objectives._closed_form import (
     with_anchors,
 )
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
-from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centred, predicts_better
+from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centre, predicts_better
+from modalsplit.objectives._scan import ROWS_A_BLOCK
 from modalsplit.objectives._stored import AllRows, Matrix
 from modalsplit.training import average_gradients, minimise, shared_out
 
@@ -118,7 +119,7 @@ def _uncensored(
     """Put rectified modalities back to what they were, one by one, where the modalities then agree better."""
     settings = anchored.settings
     for modality, x in enumerate(views):
-        present = anchored.present[:, modality] if isinstance(x, Tensor) else x.present
+        present = anchored.everyone[:, modality]
         rows = x[present.nonzero()[:, 0][_spread(int(present.sum()))]]
         if censored_columns(rows).double().mean() < 0.5:
             continue
@@ -196,7 +197,7 @@ class _FeatureLearning:
     def multiply(self) -> None:
         """Try products of each modality's anchors, and keep those by which unseen rows gain."""
         folds = self._folds_to_judge()
-        nothing = [(None, x[:, :0].double()) for x in self.inputs]
+        nothing = [(None, x[:, :0]) for x in self.anchored.scores]
         kept: list[list[tuple[nn.Module | None, Tensor]]] = [[*nothing] for _ in folds]
         for modality in range(len(self.inputs)):
             fitted = [self._products(modality, fold.train) for fold in folds]
@@ -233,19 +234,20 @@ class _FeatureLearning:
         return True
 
     def _computed(self, modules: _Modules) -> list[Tensor]:
-        with torch.no_grad():
-            return [
-                x[:, :0].double() if module is None else module(x).double()
-                for module, x in zip(modules, self.inputs, strict=True)
-            ]
+        """Compute features of the rows at hand, in the precision of their anchors."""
+        features = []
+        for module, x, scores in zip(modules, self.inputs, self.anchored.scores, strict=True):
+            with torch.no_grad():
+                blocks = [] if module is None else [module(rows) for rows in torch.split(x, ROWS_A_BLOCK)]
+            features.append(torch.cat(blocks).to(scores.dtype) if blocks else scores[:, :0])
+        return features
 
     def _judged(self, features: Sequence[Sequence[Sequence[Tensor]]]) -> Verdict:
         """Let unseen rows judge [anchors | features], given the features of all rounds as each fold makes them."""
         candidates = []
         for of_fold in features:
             wholes, _ = self._wholes(of_fold)
-            columns = self._columns(of_fold)
-            candidates.append([whole[:, chosen] for whole, chosen in zip(wholes, columns, strict=True)])
+            candidates.append(_selected(wholes, self._columns(of_fold)))
         return self.anchored.judged(candidates, self.verdict.ridge)
 
     def _keep(self, modules: _Modules) -> None:
@@ -269,10 +271,11 @@ class _FeatureLearning:
         others = [number for number in range(len(self.inputs)) if number != modality]
         rows = rows[(present[:, modality] & present[:, others].any(1))[rows]]
         x, y = self.inputs[modality][rows], torch.cat([self.inputs[number][rows] for number in others], dim=1)
-        module, left_out = fit_products(x.double(), y.double(), self.n_features)
-        features = module(self.inputs[modality].double())
-        features[rows] = left_out
-        return module.float(), features
+        module, left_out = fit_products(x, y, self.n_features)
+        module = module.float()
+        features = self._computed([module if number == modality else None for number in range(len(self.inputs))])
+        features[modality][rows] = left_out.to(features[modality].dtype)
+        return module, features[modality]
 
     def split(self) -> Fitted:
         """Split [anchors | features of all rounds]."""
@@ -286,7 +289,7 @@ class _FeatureLearning:
             moments, self.means = raw.centred(), raw.means()
         support, readouts = split_readouts(moments, columns, self.verdict, self.settings.n_components)
         primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
-        values = [whole @ readout for whole, readout in zip(wholes, readouts, strict=True)]
+        values = [whole @ readout.to(whole.dtype) for whole, readout in zip(wholes, readouts, strict=True)]
         return assemble(
             primitives, values, support, self.verdict, self.anchored, primitive="learned features", history=self.history
         )
@@ -302,8 +305,7 @@ class _FeatureLearning:
             torch.cat([anchors, *(of_round[modality] for of_round in features)], dim=1)
             for modality, anchors in enumerate(self.anchored.leading(self._n_anchors))
         ]
-        means = [whole[have].mean(0) for whole, have in zip(wholes, self.anchored.present.T, strict=True)]
-        return centred(wholes, self.anchored.present), means
+        return wholes, centre(wholes, self.anchored.present)
 
     def _features_of(self, scores: Sequence[Tensor]) -> list[Tensor]:
         """Anchors and learned features of any rows, float64, not centred."""
@@ -347,10 +349,10 @@ class _FeatureLearning:
         if not self.rounds:
             return _Known([x[:, :0] for x in self.inputs], [])
         wholes, self.means = self._wholes(self.features)
-        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, self._columns(), strict=True)]
+        candidate = _selected(wholes, self._columns())
         moments = Moments([x.shape[1] for x in candidate]).add(candidate, self.anchored.present)
         directions = common_directions(moments, self.verdict.ranks, self.verdict.ridge)
-        return _Known([(x @ d).float() for x, d in zip(candidate, directions, strict=True)], directions)
+        return _Known([(x @ d.to(x.dtype)).float() for x, d in zip(candidate, directions, strict=True)], directions)
 
     def _at_hand(self, rows: Tensor, known: _Known) -> _Batch:
         """Select rows at hand."""
@@ -456,6 +458,14 @@ class _FeatureLearning:
             return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
         return _Learner(networks, nn.ModuleList(networks), loss, self._found())
+
+
+def _selected(wholes: Sequence[Tensor], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Select columns of each matrix; a matrix of which all are wanted is not copied."""
+    return [
+        whole if len(chosen) == whole.shape[1] else whole[:, chosen]
+        for whole, chosen in zip(wholes, columns, strict=True)
+    ]
 
 
 def _by_all(network: FeatureNetwork, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows that do not fit memory: a matrix that reads what it is asked for, and passes over all of it.
+"""Many rows, in memory or in a store: which are held as anchors, a matrix that reads what it is asked for, and passes over all.
 
 What is exact on all rows: the anchors' covariance and the moments of anchors and features, from which the split is
 computed. What rows at hand do: at most `ROWS_AT_HAND`, drawn evenly, judge candidates and give products of anchors.
@@ -23,14 +23,15 @@ from torch import Tensor
 from modalsplit.files import fill, whole_file
 from modalsplit.nn import Affine, Anchors, Moments, Uncensor, anchors_of_covariance, imputed, sketched_anchors
 from modalsplit.objectives._fitted import Settings
-from modalsplit.objectives._scan import ROWS_A_BLOCK, blocks_of, scanning, stretches
+from modalsplit.objectives._scan import blocks_of, scanning, stretches
 from modalsplit.stores import FeatureStore
 
-# Anchors that are held in memory, and rows: 128 MB, 27,962 rows of two modalities and 150 components. Products of anchors
-# take some times as much.
+# Anchors that are held in memory, and rows: 27,962 rows of two modalities and 150 components, 64 MB in single precision.
 CELLS_AT_HAND, ROWS_AT_HAND = 1 << 24, 1 << 15
 # Columns up to which a covariance is held: 512 MB. Wider modalities are read five times instead.
 WIDEST_COVARIANCE = 8192
+# Rows that are mapped at a time: they are held in double precision, too.
+ROWS_SCORED = 512
 
 
 class StoredView:
@@ -70,11 +71,6 @@ class StoredView:
 Matrix = Tensor | StoredView
 
 
-def are_stored(views: Sequence[Matrix]) -> bool:
-    """Tell whether rows are read from a store."""
-    return isinstance(views[0], StoredView)
-
-
 def rows_at_hand(views: Sequence[Matrix], settings: Settings) -> Tensor | None:
     """Draw the rows that are held in memory as anchors, one from each of as many stretches of equal length.
 
@@ -93,51 +89,33 @@ def rows_at_hand(views: Sequence[Matrix], settings: Settings) -> Tensor | None:
     n_rows = len(views[0])
     widths = [min(2 * settings.n_components, view.shape[1]) for view in views]
     n_chosen = min(ROWS_AT_HAND, CELLS_AT_HAND // sum(widths))
-    if not are_stored(views) or n_rows <= n_chosen:
+    if n_rows <= n_chosen:
         return None
     generator = settings.generator
     within = torch.rand(n_chosen, generator=generator, device=generator.device, dtype=torch.float64).cpu()
     return ((torch.arange(n_chosen) + within) * n_rows / n_chosen).long().clamp(max=n_rows - 1)
 
 
-def presence(view: Matrix, sample: Tensor | None) -> Tensor:
-    """Tell which rows have a modality.
+def presence(views: Sequence[Matrix]) -> Tensor:
+    """Tell which row has which modality.
 
     Parameters
     ----------
-    view : matrix of shape (n_rows, n_columns)
-        The modality; NaN in rows that lack it.
-    sample : Tensor of int or None
-        Rows that are asked for; None for all.
+    views : sequence of matrices of shape (n_rows, n_columns)
+        One a modality; NaN in rows that lack it.
 
     Returns
     -------
-    Tensor of bool of shape (n_chosen,)
+    Tensor of bool of shape (n_rows, n_modalities)
         True where it is there.
     """
-    if isinstance(view, Tensor):
-        return torch.cat([~block.isnan().any(1) for block in torch.split(view, ROWS_A_BLOCK)])
-    return view.present if sample is None else view.present[sample.to(view.present.device)]
-
-
-def rowblocks_of(view: Matrix, rows: Tensor | None = None) -> Iterator[Tensor]:
-    """Read some rows a block at a time.
-
-    Parameters
-    ----------
-    view : matrix of shape (n_rows, n_columns)
-        The modality.
-    rows : Tensor of int of shape (n_chosen,), optional
-        Which; all by default.
-
-    Yields
-    ------
-    Tensor of shape (n_block, n_columns)
-        A block.
-    """
-    for start in range(0, len(view) if rows is None else len(rows), ROWS_A_BLOCK):
-        block = slice(start, start + ROWS_A_BLOCK)
-        yield view[block if rows is None else rows[block]]
+    there = [
+        view.present
+        if isinstance(view, StoredView)
+        else torch.cat([~block.isnan().any(1) for block in torch.split(view, ROWS_SCORED)])
+        for view in views
+    ]
+    return torch.stack(there, dim=1)
 
 
 def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
@@ -154,8 +132,8 @@ def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of float64 of shape (n_rows, n_anchors)
-        The anchors.
+    Tensor of shape (n_rows, n_anchors)
+        The anchors, in the precision of the rows; half precision is made single.
     """
     return affine_scores(anchors.affine, passed(anchors.front, x), have)
 
@@ -174,26 +152,26 @@ def affine_scores(affine: Affine, x: Tensor, have: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of float64 of shape (n_rows, n_anchors)
-        The anchors, multiplied out in the precision of the rows.
+    Tensor of shape (n_rows, n_anchors)
+        The anchors, in the precision of the rows; half precision is made single.
     """
-    weight = affine.weight.to(x.dtype)
-    scores = torch.empty(len(x), weight.shape[1], dtype=torch.float64, device=x.device)
-    # Smaller blocks than elsewhere: each is held in double precision, too.
-    for block, out, there in zip(*(torch.split(y, ROWS_A_BLOCK // 4) for y in (x, scores, have)), strict=True):
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    weight = affine.weight.to(dtype)
+    scores = torch.empty(len(x), weight.shape[1], dtype=dtype, device=x.device)
+    for block, out, there in zip(*(torch.split(y, ROWS_SCORED) for y in (x, scores, have)), strict=True):
         # The mean goes first, in double precision: it may be far larger than what varies.
-        out.copy_(torch.where(there[:, None], (block.double() - affine.mean).to(x.dtype) @ weight, 0.0))
+        out.copy_(torch.where(there[:, None], (block.double() - affine.mean).to(dtype) @ weight, 0.0))
     return scores
 
 
-def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have: Tensor) -> Tensor:
-    """Map some rows of a stored modality to their anchors, a block at a time.
+def scores_at_hand(anchors: Anchors, view: Matrix, rows: Tensor | None, have: Tensor) -> Tensor:
+    """Map some rows of a modality to their anchors, a block at a time.
 
     Parameters
     ----------
     anchors : Anchors
         The map.
-    view : StoredView
+    view : matrix of shape (n_rows, n_columns)
         The modality.
     rows : Tensor of int of shape (n_chosen,) or None
         Which rows; None for all.
@@ -202,14 +180,18 @@ def scores_at_hand(anchors: Anchors, view: StoredView, rows: Tensor | None, have
 
     Returns
     -------
-    Tensor of float64 of shape (n_chosen, n_anchors)
+    Tensor of shape (n_chosen, n_anchors)
         The anchors; 0 in rows that lack the modality.
     """
-    scores, start = [], 0
-    for block in rowblocks_of(view, rows):
-        scores.append(anchor_scores(anchors, block, have[start : start + len(block)]))
-        start += len(block)
-    return torch.cat(scores)
+    scores: Tensor | None = None
+    for start in range(0, len(have), ROWS_SCORED):
+        block = slice(start, start + ROWS_SCORED)
+        found = anchor_scores(anchors, view[block if rows is None else rows[block]], have[block])
+        if scores is None:
+            scores = found.new_empty(len(have), found.shape[1])
+        scores[block] = found
+    assert scores is not None
+    return scores
 
 
 def passed(front: Uncensor | None, x: Tensor) -> Tensor:
@@ -272,7 +254,7 @@ def _moments(view: StoredView, front: Uncensor | None, settings: Settings) -> tu
         stages.keep(name, sums.copy, at_once=sums["next"] == len(stretches(len(view))))
     count, total, products = sums["count"], sums["total"], sums["products"]
     shift = total / count
-    covariance = None if products is None else products / count - torch.outer(shift, shift)
+    covariance = None if products is None else products.div_(count).addr_(shift, shift, alpha=-1)
     return count, sums["origin"] + shift, covariance
 
 
@@ -347,20 +329,23 @@ _FeaturesOf = Callable[[list[Tensor]], list[Tensor]]
 
 
 class AllRows:
-    """The anchors of all rows of a store, of which few are at hand.
+    """The anchors of all rows, of which few are at hand.
 
     Parameters
     ----------
-    views : sequence of StoredView
+    views : sequence of matrices of shape (n_rows, n_columns)
         All modalities.
+    present : Tensor of bool of shape (n_rows, n_modalities)
+        Which row has which.
     maps : sequence of Anchors
         From their columns to anchors.
     settings : Settings
         Stages and progress.
     """
 
-    def __init__(self, views: Sequence[StoredView], maps: Sequence[Anchors], settings: Settings) -> None:
+    def __init__(self, views: Sequence[Matrix], present: Tensor, maps: Sequence[Anchors], settings: Settings) -> None:
         self.views = views
+        self.present = present
         self.maps = maps
         self.settings = settings
         self.widths = [len(anchors.affine.weight.T) for anchors in maps]
@@ -430,7 +415,7 @@ class AllRows:
     def _scanned(self, function: Callable[..., Any], shared: Sequence[Any]) -> Iterator[Any]:
         """Call a function for all stretches, given the views, their maps to anchors and who is present."""
         n_rows = len(self.views[0])
-        parts = [(rows, torch.stack([view.present[rows] for view in self.views], dim=1)) for rows in stretches(n_rows)]
+        parts = [(rows, self.present[rows]) for rows in stretches(n_rows)]
         with self.settings.progress("mapping", n_rows, "items") as done:
             results = scanning.get()(function, (*shared, self.views, self.maps), parts)
             for (rows, _), result in zip(parts, results, strict=True):
@@ -450,8 +435,8 @@ class AllRows:
         return [part.nan_to_num(0.0) for part in parts], present
 
 
-def _anchors_of(views: Sequence[StoredView], maps: Sequence[Anchors], part: tuple[slice, Tensor]) -> Iterator[_Block]:
-    """Anchors of the blocks of a stretch, float64, and which row has which modality."""
+def _anchors_of(views: Sequence[Matrix], maps: Sequence[Anchors], part: tuple[slice, Tensor]) -> Iterator[_Block]:
+    """Anchors of the blocks of a stretch, and which row has which modality."""
     rows, of_stretch = part
     for block in blocks_of(rows):
         present = of_stretch[block.start - rows.start : block.stop - rows.start]
@@ -464,7 +449,7 @@ def _anchors_of(views: Sequence[StoredView], maps: Sequence[Anchors], part: tupl
 
 def _anchors_summed(
     features_of: _FeaturesOf | None,
-    views: Sequence[StoredView],
+    views: Sequence[Matrix],
     maps: Sequence[Anchors],
     part: tuple[slice, Tensor],
 ) -> Moments:
@@ -483,7 +468,7 @@ def _summed_up(features_of: _FeaturesOf | None, blocks: Iterator[_Block]) -> Mom
 
 
 def _anchors_as_written(
-    views: Sequence[StoredView], maps: Sequence[Anchors], part: tuple[slice, Tensor]
+    views: Sequence[Matrix], maps: Sequence[Anchors], part: tuple[slice, Tensor]
 ) -> NDArray[np.float32]:
     """Anchors side by side; NaN where a row lacks the modality."""
     blocks = []

@@ -11,7 +11,7 @@ from torch import Tensor
 from modalsplit.nn import Anchors, Moments, anchors_of_covariance
 from modalsplit.objectives._closed_form import Anchored, best_width, divided_rows, split_anchors
 from modalsplit.objectives._fitted import Fitted, Settings
-from modalsplit.objectives._stored import CELLS_AT_HAND, anchor_scores
+from modalsplit.objectives._stored import CELLS_AT_HAND, anchor_scores, presence
 
 # What is known of the rows so far; made of what a file can hold.
 Seen = dict[str, Any]
@@ -108,7 +108,8 @@ def fit_seen(seen: Seen, settings: Settings) -> Fitted:
         As `fit_closed_form` of all rows, where as many rows as were kept judge.
     """
     views, moments = seen["rows"], moments_of(seen)
-    present, folds = divided_rows(views, None, settings)
+    present = presence(views)
+    folds = divided_rows(present, settings)
     maps, shifts = [], moments.means()
     squares = zip(moments.own(), shifts, seen["origin"], moments.counts(), strict=True)
     for products, shift, origin, n_rows in squares:
@@ -119,7 +120,7 @@ def fit_seen(seen: Seen, settings: Settings) -> Fitted:
         maps.append(Anchors(None, affine))
     scores = [anchor_scores(anchors, x, have) for anchors, x, have in zip(maps, views, present.T, strict=True)]
     known = moments.mapped([anchors.affine.weight for anchors in maps], shifts)
-    anchored = Anchored(maps, scores, present, folds, settings, views, None, known)
+    anchored = Anchored(maps, scores, present, folds, settings, views, None, present, known)
     width, verdict = best_width(anchored)
     record = {"translation_error": verdict.translation_error}
     return split_anchors(anchored, width, verdict, history=[record])

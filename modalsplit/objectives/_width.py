@@ -50,7 +50,7 @@ def automatic_width(views: Sequence[Matrix], settings: Settings) -> int:
     moments = Moments([x.shape[1] for x in features]).add(features, anchored.present)
     directions = common_directions(moments, ranks)
     rest = max(
-        _rank_of_rest(scores, direction, int(have.sum()))
+        _rank_of_rest(scores.double(), direction, int(have.sum()))
         for scores, direction, have in zip(anchored.scores, directions, anchored.present.T, strict=True)
     )
     return max(1, min(settings.n_components, directions[0].shape[1] + math.ceil(rest)))

@@ -94,7 +94,9 @@ def test_formulas_are_set(site):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'modalsplit[browser]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install 'modalsplit[browser]'"
+    )
     if CHROMIUM is None:
         pytest.skip("needs a Chromium: apt-get install chromium")
     with playwright.sync_playwright() as running:
@@ -118,7 +120,9 @@ def address(site):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_and_everybody_can_read_them(browser, address, width):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install 'modalsplit[browser]'")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe: pip install 'modalsplit[browser]'"
+    )
     tab = browser.new_page(viewport={"width": width, "height": 900})
     said, found = [], []
     tab.on("console", lambda message: said.append((tab.url, message.text)) if message.type == "error" else None)

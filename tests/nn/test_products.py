@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modalsplit.nn._products import ProductFeatures, _regressed, fit_products, terms
+from modalsplit.nn._products import ProductFeatures, _Moments, _regressed, fit_products, terms
 
 
 def drawn(*shape, seed=0):
@@ -31,7 +31,8 @@ def test_products_that_another_modality_shows_are_found_among_many_directions():
 def test_values_that_leave_a_row_out_equal_a_regression_without_it():
     z, y = drawn(40, 5), drawn(40, 3, seed=1)
     z, y = z - z.mean(0), y - y.mean(0)
-    _, weight, leverage = _regressed(z, y)
+    found = _regressed(_Moments(40, z.mean(0), y.mean(0), z.T @ z / 40, z.T @ y / 40, y.square().sum() / 40))
+    weight, leverage = found.weight, ((z @ found.root).square().sum(1) + 1) / 40
     told = (z @ weight - leverage[:, None] * y) / (1 - leverage[:, None])
     # The penalty is of the sum of squares, the same without the row; the constant is not penalised.
     variances = torch.linalg.eigvalsh(z.T @ z / 40)

@@ -101,7 +101,9 @@ def test_epochs_out_of_order_are_grey():
 def test_without_gaps_all_records_are_drawn(pipeline):
     display = TrainingDisplay.from_estimator(pipeline[-1])
     assert display.in_order_ is None
-    assert [line.get_label() for line in display.ax_.lines] == [name.replace("_", " ") for name in pipeline[-1].history_[0]]
+    assert [line.get_label() for line in display.ax_.lines] == [
+        name.replace("_", " ") for name in pipeline[-1].history_[0]
+    ]
 
 
 def test_records_can_be_chosen(encoder):
