@@ -157,16 +157,15 @@ def _stable_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     from_common = pair.translated(pair.common)
     # The ranking must not be won by maps that make the most of a specific part: they learn from L_c alone.
     from_primitive, from_specific = (pair.translated(parts, frozen=True) for parts in (pair.primitive, pair.specific))
-    errors = [
-        relative_errors(target, translated)
-        for target, *translated in zip(pair.primitive, from_common, from_primitive, from_specific, strict=True)
-    ]
-    ranking = [bounded_ranking_loss(c, p, s, settings.temperature, MARGIN) for c, p, s in errors]
     with torch.no_grad():
-        first, second = (e * total_variance(y) for e, y in zip(errors, pair.primitive, strict=True))
+        variances = total_variance(pair.primitive[0]), total_variance(pair.primitive[1])
+    translations = zip(from_common, from_primitive, from_specific, strict=True)
+    errors = [relative_errors(*each) for each in zip(pair.primitive, translations, variances, strict=True)]
+    ranking = [bounded_ranking_loss(c, p, s, settings.temperature, MARGIN) for c, p, s in errors]
+    first, second = (e.detach() * variance for e, variance in zip(errors, variances, strict=True))
     return {
         "alignment": relative_alignment_loss(pair.common),
-        "residual": residual_loss(pair.primitive, pair.specific, pair.whole),
+        "residual": residual_loss(pair.primitive, pair.specific, pair.whole, variances),
         "ranking": ranking[0] + ranking[1],
         "map": errors[0][0] + errors[1][0],
     } | _named_gaps(*(first + second))
