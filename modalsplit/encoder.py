@@ -183,14 +183,15 @@ class _TransformMethods:
             raise ValueError("out= is for the items of a store: pass modalsplit.stores.open_store(...) as X.")
         views = self._views_to_transform(X, y)
         original = X if X is not None else y
-        common, specific, imputed = self._encode(views)
+        parts, imputed = self._encode(views)
+
+        def stacked(name: str) -> Any:
+            chosen = parts if name == "all" else parts[:, _PARTS.index(name)]
+            return wrap_output(self, chosen.reshape(len(parts), -1), self._names(name), original)
+
         if y is None:
-            kept = {"all": [*common, *specific], "common": common, "specific": specific}[self.output]
-            return wrap_output(self, np.hstack(kept), self._names(self.output), original)
-        wrapped = [
-            wrap_output(self, np.hstack(part), self._names(name), original)
-            for part, name in ((common, "common"), (specific, "specific"))
-        ]
+            return stacked(self.output)
+        wrapped = [stacked(name) for name in _PARTS]
         return ModalityEmbeddings(wrapped[0], wrapped[1], imputed)
 
     def fit_transform(self: Any, X: Any, y: Any = None, *, checkpoint: str | PathLike[str] | None = None) -> Any:
@@ -606,8 +607,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         """
         check_is_fitted(self, "module_")
         views = self._views_to_transform(X, y)
-        common, specific, imputed = self._encode(views)
-        return ModalityParts(tuple(self.modality_names_), tuple(views), tuple(common), tuple(specific), imputed)
+        parts, imputed = self._encode(views)
+        common, specific = (
+            tuple(np.ascontiguousarray(parts[:, kind, m]) for m in range(len(views))) for kind in range(len(_PARTS))
+        )
+        return ModalityParts(tuple(self.modality_names_), tuple(views), common, specific, imputed)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Name the columns of ``transform(X)``: ``image_common__0`` and so on.
@@ -723,11 +727,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
             views = [store.read(rows, modality) for modality in order]
             for view, name in zip(views, self.modality_names_, strict=True):
                 check_finite(view, name, rows.start)
-            found = dict(zip(_PARTS, self._encode(views, rows.start)[:2], strict=True))
+            found, _ = self._encode(views, rows.start)
             return {
-                f"{name}_{part}": matrix
+                f"{name}_{part}": found[:, _PARTS.index(part), m]
                 for part in kept
-                for name, matrix in zip(self.modality_names_, found[part], strict=True)
+                for m, name in enumerate(self.modality_names_)
             }
 
         return parts
@@ -942,45 +946,47 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
 
     def _encode(
         self, views: Sequence[NDArray[Any] | None], first_row: int = 0
-    ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Split rows: an array of shape (n_items, 2, n_modalities, n_components), common parts first; and what is missing."""
         have = present(views)
         if self.missing == "error" and all(view is not None for view in views):
             self._refuse_missing(have, first_row)
-        parts = [self._encode_modality(view, have[:, m], m) for m, view in enumerate(views)]
         dtype = np.promote_types(np.float32, next(view.dtype for view in views if view is not None))
-        common, specific = ([part[i].astype(dtype, copy=False) for part in parts] for i in (0, 1))
+        parts = np.full((len(have), len(_PARTS), len(views), self.n_components_), np.nan, dtype=dtype)
+        for m, view in enumerate(views):
+            if view is not None:
+                self._encode_modality(view, have[:, m], m, parts[:, :, m])
         if self.missing != "nan" and not have.all():
+            common, specific = parts[:, 0], parts[:, 1]
             stand_in = self._stand_in(common, have)
             for m, absent in enumerate(~have.T):
-                common[m][absent] = stand_in[absent] * self.common_support_[m]
-                specific[m][absent] = 0
-        return common, specific, ~have
+                common[absent, m] = stand_in[absent] * self.common_support_[m]
+                specific[absent, m] = 0
+        return parts, ~have
 
-    def _stand_in(self, common: list[NDArray[Any]], have: NDArray[np.bool_]) -> NDArray[Any]:
+    def _stand_in(self, common: NDArray[Any], have: NDArray[np.bool_]) -> NDArray[Any]:
         """Average each column of the common parts over the modalities that an item has and that show it."""
-        total = np.zeros_like(common[0])
-        count = np.zeros(common[0].shape, dtype=common[0].dtype)
-        for part, rows, support in zip(common, have.T, self.common_support_, strict=True):
+        total = np.zeros_like(common[:, 0])
+        count = np.zeros_like(total)
+        for m, (rows, support) in enumerate(zip(have.T, self.common_support_, strict=True)):
             shown = rows[:, None] & support
-            total += np.where(shown, part, 0)
+            total += np.where(shown, common[:, m], 0)
             count += shown
-        return total / np.maximum(count, 1)
+        mean: NDArray[Any] = total / np.maximum(count, 1)
+        return mean
 
-    def _encode_modality(
-        self, view: NDArray[Any] | None, rows: NDArray[np.bool_], modality: int
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _encode_modality(self, view: NDArray[Any], rows: NDArray[np.bool_], modality: int, out: NDArray[Any]) -> None:
+        """Split the rows that have a modality, into an array of shape (n_items, 2, n_components)."""
         dtype = next(self.module_.buffers()).dtype
-        common, specific = torch.full((2, len(rows), self.n_components_), torch.nan, dtype=dtype)
-        if view is not None:
-            for block in gen_batches(len(rows), _ROWS_A_BLOCK):  # so that what is made on the way stays small
-                kept = torch.from_numpy(np.flatnonzero(rows[block]))
-                if not len(kept):
-                    continue
-                chosen = view[block] if len(kept) == len(view[block]) else view[block][rows[block]]
-                with torch.inference_mode():
-                    parts = self.module_(_shared(chosen).to(dtype), modality)
-                common[block][kept], specific[block][kept] = parts
-        return common.numpy(), specific.numpy()
+        for block in gen_batches(len(rows), _ROWS_A_BLOCK):  # so that what is made on the way stays small
+            have = rows[block]
+            if not have.any():
+                continue
+            where = slice(None) if have.all() else have
+            with torch.inference_mode():
+                parts = self.module_(_shared(view[block][where]).to(dtype), modality)
+            for kind, part in enumerate(parts):
+                out[block, kind][where] = part.numpy()
 
 
 def _device(name: str) -> torch.device:

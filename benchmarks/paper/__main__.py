@@ -87,7 +87,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=Budget.trials, help="of each method's search")
     parser.add_argument("--seeds", type=int, default=Budget.seeds)
     names = {method.name for method in (*ALL, *COLD)}
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help=f"in Table 2, Fig. 3b and 3c, and cold, of: {'; '.join(names)}")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="NAME", help=f"in Table 2, Fig. 3b and 3c, and cold, of: {'; '.join(names)}"
+    )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     parser.add_argument(

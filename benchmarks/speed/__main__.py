@@ -17,7 +17,9 @@ LONG = ("axes",)  # only if it is named
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}, by default; or {', '.join(LONG)}")
+    parser.add_argument(
+        "modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}, by default; or {', '.join(LONG)}"
+    )
     parser.add_argument("--dry", action="store_true", help="store nothing")
     given = parser.parse_args()
     if unknown := set(given.modules) - {*MODULES, *LONG}:

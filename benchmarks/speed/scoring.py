@@ -11,7 +11,7 @@ from benchmarks.speed.frame import Figure, alternated, timed
 from benchmarks.speed.ranking import D, features, interactions
 
 K, USERS = 20, 4000
-LARGE = 200_000  # items, where an index may pay
+LARGE = 100_000  # items, where an index may pay
 FACTORS = 64  # dimensions in which users and items differ there, as those of a fitted model do
 
 

@@ -176,7 +176,8 @@ def censored_columns(x: Float[Tensor, "N P"]) -> Bool[Tensor, " P"]:
         at_floor += is_lowest.sum(0)
         at_either += is_lowest.logical_or_(block == highest).sum(0)
     share = at_floor.double() / len(x)
-    return (share >= FEWEST_AT_FLOOR) & (share <= MOST_AT_FLOOR) & (at_either < len(x))
+    is_cut: Tensor = (share >= FEWEST_AT_FLOOR) & (share <= MOST_AT_FLOOR) & (at_either < len(x))
+    return is_cut
 
 
 def fit_uncensor(x: Float[Tensor, "N P"], n_directions: int, generator: torch.Generator) -> Uncensor:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from modalsplit.nn._canonical import whitening
+from modalsplit.nn._canonical import NUMERICAL_RANK, whitening
 
 # Columns that are multiplied with each other, at most: 40 have 820 products.
 MOST_COLUMNS = 40
@@ -107,7 +107,7 @@ def fit_products(
     moments = _moments(x, y, basis)
     found = _regressed(moments)
     _, sizes, vt = torch.linalg.svd(found.weight.T @ moments.covariance @ found.weight)  # of what is told of y
-    kept = sizes[:n_features] > torch.finfo(sizes.dtype).eps * sizes[0]
+    kept = sizes[:n_features] > NUMERICAL_RANK * sizes[0]
     rotation = vt.T[:, :n_features][:, kept] / sizes[:n_features][kept].sqrt()
     left_out = []
     for z, of_y in _terms_and_targets(x, y, basis):

@@ -19,6 +19,8 @@ NULL_DEVIATIONS = 3.0
 LEAST_SHARE = 0.5
 # A more complicated candidate must be better by this many standard errors.
 STANDARD_ERRORS = 2.0
+# Of errors, which are shares: what is less is rounding, and may have no spread.
+LEAST_GAIN = 1e-6
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
 # At a time.
@@ -337,4 +339,5 @@ def _standardised(x: Tensor) -> Tensor:
 def _beyond_chance(gains: Sequence[Tensor]) -> bool:
     gain = torch.cat(list(gains))
     n = len(gain)
-    return n >= FEWEST_HELD_OUT and bool(gain.mean() > STANDARD_ERRORS * gain.std() / n**0.5)
+    beyond = (STANDARD_ERRORS * gain.std() / n**0.5).clamp(min=LEAST_GAIN)
+    return n >= FEWEST_HELD_OUT and bool(gain.mean() > beyond)
