@@ -147,6 +147,8 @@ def test_a_candidate_wins_only_beyond_chance():
     assert predicts_better(verdict(base - 0.1), verdict(base))
     assert not predicts_better(verdict(base + noise - noise.mean() - 0.001), verdict(base))
     assert not predicts_better(verdict(base), verdict(base))
+    # Rounding has no spread, so that it would exceed its standard error.
+    assert not predicts_better(verdict(base.double() - 1e-12), verdict(base.double()))
 
 
 def test_equal_generators_give_equal_parts_and_global_numbers_stay_untouched():
