@@ -3,7 +3,7 @@
 A candidate is a matrix of features for each modality. Its canonical directions are computed from training
 rows; rows that were held out say how many of them are real, and how well the common part predicts the other
 modality. In the closed form every row is held out once, by cross-validation. The best candidate is then
-split on all rows, exactly. Of rows that do not fit memory, those at hand judge; see `_stored`.
+split on all rows, exactly. Of many rows, those at hand judge; see `_stored`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Non-linearity belongs into the primitive. If c were a non-linear function of e, 
 
 Held-out rows decide on each of these; where they gain nothing, the closed form is kept.
 
-Of rows that do not fit memory, those at hand are judged by and give the products; networks learn from all others, whose
+Of many rows, those at hand are judged by and give the products; networks learn from all others, whose
 anchors are on disk, and the split is that of all.
 """
 
