@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, mse_loss, pad, relu, softplus
+from torch.nn.functional import logsigmoid, pad, relu, softplus
 
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
 Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
@@ -357,11 +357,7 @@ def relative_alignment_loss(common: Parts) -> Float[Tensor, ""]:
     return alignment_loss(common) / _positive(total_variance(common[0]) + total_variance(common[1]))
 
 
-def relative_errors(
-    target: Float[Tensor, "B D"],
-    translations: Sequence[Float[Tensor, "B D"]],
-    variance: Float[Tensor, ""] | None = None,
-) -> Float[Tensor, " K"]:
+def relative_errors(target: Float[Tensor, "B D"], translations: Sequence[Float[Tensor, "B D"]]) -> Float[Tensor, " K"]:
     """Measure the squared errors of translations, one direction, as shares of the target's variance.
 
     ℓ = mean over items of ‖y - ŷ‖² / tr Var y
@@ -372,8 +368,6 @@ def relative_errors(
         Primitive of one modality. It gets no gradient: the prediction is to improve, not the target.
     translations : sequence of Tensor of shape (n_batch, n_components)
         The same as predicted from parts of the other modality.
-    variance : Tensor of shape (), optional
-        tr Var y; computed by default.
 
     Returns
     -------
@@ -381,17 +375,11 @@ def relative_errors(
         The errors, 0 or more; 1 is that of predicting the mean.
     """
     target = target.detach()
-    variance = total_variance(target) if variance is None else variance
-    errors = torch.stack([mse_loss(translated, target, reduction="sum") for translated in translations])
-    return errors / (len(target) * _positive(variance))
+    errors = torch.stack([(target - translated).square().sum() for translated in translations])
+    return errors / (len(target) * _positive(total_variance(target)))
 
 
-def residual_loss(
-    primitive: Parts,
-    specific: Parts,
-    whole: Float[Tensor, ""],
-    variances: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None = None,
-) -> Float[Tensor, ""]:
+def residual_loss(primitive: Parts, specific: Parts, whole: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Take what the modalities share out of the specific parts.
 
     L_res = ½ [H(s_v, e_t) + H(s_t, e_v)] / H₀, where H is `cross_covariance_energy`. It is measured against the
@@ -409,8 +397,6 @@ def residual_loss(
         Specific part of each modality.
     whole : Tensor of shape ()
         H₀: H(e_v, e_t) of all rows; more than 0.
-    variances : pair of Tensor of shape (), optional
-        tr Var e_v and tr Var e_t; computed by default.
 
     Returns
     -------
@@ -419,8 +405,7 @@ def residual_loss(
         modality, negative by chance.
     """
     first, second = (x.detach() for x in primitive)
-    of_first, of_second = variances or (total_variance(first), total_variance(second))
-    least = -of_first * of_second / len(first)
+    least = -total_variance(first) * total_variance(second) / len(first)
     left = torch.maximum(cross_covariance_energy(specific[0], second), least)
     right = torch.maximum(cross_covariance_energy(specific[1], first), least)
     return (left + right) / (2 * whole)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from modalsplit.nn import (
     alignment_loss,
@@ -18,19 +16,14 @@ from modalsplit.nn import (
     orthogonality_loss,
     primitive_gap,
     printed_ranking_loss,
-    relative_alignment_loss,
-    relative_errors,
-    residual_loss,
     specific_gap,
-    total_variance,
     translated_cosines,
 )
 from modalsplit.objectives._fitted import Resolved, is_official
+from modalsplit.objectives._stable_loss import stable_losses
 
 Both = tuple[Tensor, Tensor]
 
-# By how much a gap of the trained `stable` must exceed the one before, as a share of the target's variance.
-MARGIN = 0.05
 _EQUATION_11 = {"alignment": 1.0, "orthogonality": 1.0, "ranking": 1.0}
 WEIGHTS = {
     "paper_literal": _EQUATION_11,
@@ -65,15 +58,13 @@ class Pair(NamedTuple):
     maps: tuple[nn.Linear, ...]
     whole: Tensor
 
-    def translated(self, parts: Both, *, frozen: bool = False) -> Both:
+    def translated(self, parts: Both) -> Both:
         """Predict each modality from a part of the other one (Eq. 4, 6 and 7).
 
         Parameters
         ----------
         parts : pair of Tensor of shape (n_batch, n_components)
             Common parts, primitives or specific parts.
-        frozen : bool, default=False
-            Whether the maps get no gradient.
 
         Returns
         -------
@@ -81,7 +72,7 @@ class Pair(NamedTuple):
             In the order of `target`.
         """
         to_second, to_first = self.maps
-        return _mapped(to_first, parts[1], frozen), _mapped(to_second, parts[0], frozen)
+        return to_first(parts[1]), to_second(parts[0])
 
 
 def pair_losses(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
@@ -99,17 +90,13 @@ def pair_losses(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     dict of str to Tensor of shape ()
         ``"loss"``, its terms, and the gaps L_c, L_p and L_s, unless the objective has no maps.
     """
-    terms = _terms_of(settings)(pair, settings)
     weights = WEIGHTS[settings.objective]
+    if settings.objective == "stable":
+        return stable_losses(pair.primitive, pair.common, pair.maps, pair.whole, settings.temperature, weights)
+    terms = (_official_terms if is_official(settings) else _paper_terms)(pair, settings)
     loss = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
     gaps = {name: value for name, value in terms.items() if name.endswith("_gap")}
     return {"loss": loss, **{name: terms[name] for name in weights}, **gaps}
-
-
-def _terms_of(settings: Resolved) -> Callable[[Pair, Resolved], dict[str, Tensor]]:
-    if settings.objective == "stable":
-        return _stable_terms
-    return _official_terms if is_official(settings) else _paper_terms
 
 
 def _paper_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
@@ -152,25 +139,6 @@ def _official_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
     return terms | {"ranking": ranking[0] + ranking[1]} | _named_gaps(*gaps)
 
 
-def _stable_terms(pair: Pair, settings: Resolved) -> dict[str, Tensor]:
-    """Scale-free alignment, residual share, and the ranking on frozen canonical anchors."""
-    from_common = pair.translated(pair.common)
-    # The ranking must not be won by maps that make the most of a specific part: they learn from L_c alone.
-    from_primitive, from_specific = (pair.translated(parts, frozen=True) for parts in (pair.primitive, pair.specific))
-    with torch.no_grad():
-        variances = total_variance(pair.primitive[0]), total_variance(pair.primitive[1])
-    translations = zip(from_common, from_primitive, from_specific, strict=True)
-    errors = [relative_errors(*each) for each in zip(pair.primitive, translations, variances, strict=True)]
-    ranking = [bounded_ranking_loss(c, p, s, settings.temperature, MARGIN) for c, p, s in errors]
-    first, second = (e.detach() * variance for e, variance in zip(errors, variances, strict=True))
-    return {
-        "alignment": relative_alignment_loss(pair.common),
-        "residual": residual_loss(pair.primitive, pair.specific, pair.whole, variances),
-        "ranking": ranking[0] + ranking[1],
-        "map": errors[0][0] + errors[1][0],
-    } | _named_gaps(*(first + second))
-
-
 def _squared_gaps(pair: Pair, from_common: Both, from_primitive: Both, from_specific: Both) -> dict[str, Tensor]:
     """L_c, L_p and L_s in one unit, whatever the target of Eq. 9 and the reading of a gap."""
     return _named_gaps(
@@ -182,7 +150,3 @@ def _squared_gaps(pair: Pair, from_common: Both, from_primitive: Both, from_spec
 
 def _named_gaps(common: Tensor, primitive: Tensor, specific: Tensor) -> dict[str, Tensor]:
     return {"common_gap": common, "primitive_gap": primitive, "specific_gap": specific}
-
-
-def _mapped(layer: nn.Linear, x: Tensor, frozen: bool) -> Tensor:
-    return linear(x, layer.weight.detach(), layer.bias.detach()) if frozen else linear(x, layer.weight, layer.bias)

@@ -282,10 +282,9 @@ def _where(chosen: Tensor) -> _Where:
 @torch.no_grad()
 def _sizes(parts: list[PartsOf], present: Tensor) -> dict[str, Tensor]:
     """Root mean square of all common and of all specific parts that are there."""
-    there = [PartsOf(*(x[_where(have)] for x in part)) for part, have in zip(parts, present.T, strict=True)]
-    n = sum(part.common.numel() for part in there)
-    common, specific = (
-        torch.stack([torch.linalg.vector_norm(x) for x in of_kind]).square().sum()
-        for of_kind in ([part.common for part in there], [part.specific for part in there])
-    )
-    return {"rms_common": (common / n).sqrt(), "rms_specific": (specific / n).sqrt()}
+    if not bool(present.all()):
+        parts = [PartsOf(*(x[have] for x in part)) for part, have in zip(parts, present.T, strict=True)]
+    n = sum(part.common.numel() for part in parts)
+    lengths = [torch.linalg.vector_norm(x) for part in parts for x in (part.common, part.specific)]
+    common, specific = (torch.stack(lengths).view(-1, 2).square().sum(0) / n).sqrt()
+    return {"rms_common": common, "rms_specific": specific}

@@ -206,14 +206,18 @@ def _epoch(
     max_norm: float | None,
     reduce: Callable[[Sequence[Tensor]], object] | None,
 ) -> dict[str, float]:
-    totals: dict[str, Tensor] = {}
+    totals: dict[tuple[str, ...], Tensor] = {}  # by names, of which a batch without rows to learn from has fewer
     for batch in order:
         losses = loss_of(batch)
         named = losses if isinstance(losses, Mapping) else {"loss": losses}
         _step(named["loss"], optimizers, steppers, max_norm, reduce)
-        for name, value in named.items():
-            totals[name] = totals.get(name, 0.0) + value.detach() * (len(batch) / n_samples)
-    return {name: float(total) for name, total in totals.items()}
+        names, values = tuple(named), torch.stack([value.detach() for value in named.values()])
+        totals[names] = totals.get(names, 0.0) + values * (len(batch) / n_samples)
+    record: dict[str, float] = {}
+    for names, total in totals.items():
+        for name, value in zip(names, total.tolist(), strict=True):
+            record[name] = record.get(name, 0.0) + value
+    return record
 
 
 def _step(

@@ -1,5 +1,6 @@
 """The objectives that are trained: what each minimises, what it returns, and what it survives."""
 
+import copy
 import math
 
 import numpy as np
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 
 from modalsplit.datasets import make_modalities
 from modalsplit.evaluate import disentanglement_score
-from modalsplit.nn import bounded_ranking_loss, cross_covariance_energy, relative_errors
+from modalsplit.nn import (
+    bounded_ranking_loss,
+    cross_covariance_energy,
+    relative_alignment_loss,
+    relative_errors,
+    residual_loss,
+)
 from modalsplit.objectives import Settings, fit_closed_form, fit_stable
 from modalsplit.objectives._fitted import resolved
 from modalsplit.objectives._losses import Pair, pair_losses
@@ -213,17 +220,52 @@ def test_trained_stable_is_the_weighted_sum_of_its_four_terms(pair):
     assert found["loss"] == pytest.approx(alignment + residual + 0.1 * ranking + 0.1 * mapped, rel=1e-4)
 
 
-def test_maps_of_trained_stable_learn_from_the_common_gap_alone(pair):
-    chosen = resolved(settings("stable", extractor="linear"))
-    to_second = pair.maps[0]
-    errors = relative_errors(
-        pair.primitive[1], [to_second(part[0]) for part in (pair.common, pair.primitive, pair.specific)]
-    )
-    # The other direction has its own map; of this one, the errors of primitive and specific part are mere numbers.
-    c, p, s = errors[0], errors[1].detach(), errors[2].detach()
-    expected = torch.autograd.grad(0.1 * c + 0.1 * bounded_ranking_loss(c, p, s, 0.1, 0.05), to_second.weight)
-    found = torch.autograd.grad(pair_losses(pair, chosen)["loss"], to_second.weight)
-    torch.testing.assert_close(found, expected)
+def stable_by_autograd(pair, temperature=0.1):
+    """The loss of the trained `stable` from its public terms; maps learn from what they make of the common parts alone."""
+    ranking, mapped = 0.0, 0.0
+    for m, layer in enumerate(pair.maps):
+        e, c, s = (part[m] for part in (pair.primitive, pair.common, pair.specific))
+        frozen = copy.deepcopy(layer).requires_grad_(False)
+        errors = relative_errors(pair.primitive[1 - m], [layer(c), frozen(e), frozen(s)])
+        ranking += bounded_ranking_loss(*errors, temperature, 0.05)
+        mapped += errors[0]
+    residual = residual_loss(pair.primitive, pair.specific, pair.whole)
+    return relative_alignment_loss(pair.common) + residual + 0.1 * ranking + 0.1 * mapped
+
+
+def drawn_pair(n=30, width=6, seed=0, size=1.0):
+    """Double precision; common parts are leaves, and specific ones what they leave."""
+    rng = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
+    shared = draw(n, width)
+    primitive = (shared + draw(n, width) + draw(width), 2 * shared + draw(n, width) + draw(width))
+    common = tuple((size * (e / 2 + draw(n, width) / 3)).requires_grad_() for e in primitive)
+    maps = (torch.nn.Linear(width, width).double(), torch.nn.Linear(width, width).double())
+    specific = tuple(e - c for e, c in zip(primitive, common, strict=True))
+    return Pair(primitive, common, specific, primitive, maps, torch.tensor(3.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize("n", [5, 30, 200])
+def test_gradient_of_trained_stable_in_closed_form_is_that_of_autograd(n, temperature):
+    pair = drawn_pair(n, seed=n)
+    learned = [*pair.common, *(parameter for layer in pair.maps for parameter in layer.parameters())]
+    loss = pair_losses(pair, resolved(settings("stable", extractor="linear", temperature=temperature)))["loss"]
+    expected = stable_by_autograd(pair, temperature)
+    torch.testing.assert_close(loss, expected)
+    found = torch.autograd.grad(3 * loss, learned)
+    torch.testing.assert_close(found, torch.autograd.grad(3 * expected, learned))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e3])
+def test_gradient_of_trained_stable_where_a_bound_holds(size):
+    """Common parts without spread, and specific parts so large that chance alone would make the residual very negative."""
+    pair = drawn_pair(size=size)
+    learned = list(pair.common)
+    loss = pair_losses(pair, resolved(settings("stable", extractor="linear")))["loss"]
+    expected = stable_by_autograd(pair)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, learned), torch.autograd.grad(expected, learned))
 
 
 # What comes in front -----------------------------------------------------------------------------
