@@ -41,7 +41,7 @@ from modalsplit.nn._encoder import (
     drawn_network,
 )
 from modalsplit.nn._mmgcn import MultiModalGCN, bipartite_graph
-from modalsplit.nn._moments import Moments
+from modalsplit.nn._moments import Moments, column_means
 from modalsplit.nn._neumf import NeuMF
 from modalsplit.nn._neural_fm import NeuralFM
 from modalsplit.nn._objectives import (
@@ -108,6 +108,7 @@ __all__ = [
     "bpr_loss",
     "canonical_directions",
     "censored_columns",
+    "column_means",
     "common_gap",
     "cosine_gap",
     "cosine_ranking_loss",

@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from modalsplit.nn._encoder import Affine
-from modalsplit.nn._moments import Moments, float_blocks
+from modalsplit.nn._moments import Moments, column_means, float_blocks
 
 # Wider modalities get their principal directions from a random sketch instead of the whole covariance.
 WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
-ROWS_A_BLOCK = 512
+ROWS_A_BLOCK = 256
 # Passes over a wide modality, and directions that are sought beyond those that are wanted, half of them a pass.
 PASSES, OVERSAMPLING = 4, 32
 # Modalities share a coordinate if they agree this well on average, as a share of the best two alone.
@@ -65,7 +65,7 @@ def principal_anchors(x: Float[Tensor, "N P"], n_components: int, ridge: float, 
     Affine
         Maps rows to their K scores, float64.
     """
-    mean = _mean(x)
+    mean = column_means(x)
     if min(x.shape) > WIDEST_EXACT:
         return sketched_anchors(mean, partial(_covariance_times, x, mean), len(x), n_components, ridge, generator)
     return _scaled_directions(mean, *_exact_directions(x, mean), n_components, ridge)
@@ -161,6 +161,7 @@ def sketched_anchors(
         small[: columns.stop, columns] = basis[:, : columns.stop].T @ block
     eigenvalues, rotation = torch.linalg.eigh(small, UPLO="U")
     leading = basis @ rotation.flip(1)[:, :n_components]
+    del basis, block
     return _scaled_directions(mean, eigenvalues.flip(0).clamp(min=0), leading, n_components, ridge)
 
 
@@ -385,13 +386,6 @@ def with_joint_signs(directions: Sequence[Float[Tensor, "_ J"]]) -> list[Float[T
     return [matrix * torch.where(sign == 0, 1.0, sign) for matrix in directions]
 
 
-def _mean(x: Tensor) -> Tensor:
-    total = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
-    for block in torch.split(x, ROWS_A_BLOCK):
-        total += block.sum(0, dtype=torch.float64)
-    return total / len(x)
-
-
 def _exact_directions(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     if len(x) < x.shape[1]:
         _, sizes, vt = torch.linalg.svd(x.double() - mean, full_matrices=False)
@@ -411,7 +405,8 @@ def _scaled_directions(
     keep = eigenvalues > NUMERICAL_RANK * eigenvalues[0].clamp(min=torch.finfo(torch.float64).tiny)
     eigenvalues, directions = eigenvalues[keep], directions[:, keep]
     size = (eigenvalues + ridge * eigenvalues.mean()).sqrt()
-    return Affine(mean, with_fixed_signs(directions) / size)
+    # In place, as these may be a large part of the memory of a fit; the signs are those of `with_fixed_signs`.
+    return Affine(mean, directions.div_(size * _column_sign(directions)))
 
 
 def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:

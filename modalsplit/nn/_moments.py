@@ -15,6 +15,7 @@ EM_ROUNDS = 10
 JITTER = 1e-9
 # Counted at a time: modalities are put side by side in double precision, which copies them.
 ROWS_A_BLOCK = 1024
+ROWS_CONVERTED = 64
 
 
 class Group(NamedTuple):
@@ -308,6 +309,27 @@ class Moments:
 
     def _blocks(self, matrix: Tensor) -> list[list[Tensor]]:
         return [list(torch.split(band, self.widths, dim=1)) for band in torch.split(matrix, self.widths, dim=0)]
+
+
+def column_means(x: Float[Tensor, "N P"], dtype: torch.dtype = torch.float64) -> Float[Tensor, " P"]:
+    """Average the rows in another precision than theirs, without a copy of all of them.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_columns)
+        One row or more.
+    dtype : torch.dtype, default=torch.float64
+        In which they are summed up.
+
+    Returns
+    -------
+    Tensor of shape (n_columns,)
+        The means.
+    """
+    total = torch.zeros(x.shape[1], dtype=dtype, device=x.device)
+    for block in torch.split(x, ROWS_CONVERTED):
+        total += block.sum(0, dtype=dtype)
+    return total / len(x)
 
 
 def float_blocks(x: Float[Tensor, "N P"], n_rows: int) -> Iterator[Float[Tensor, "B P"]]:

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad, relu, softplus
 
+from modalsplit.nn._moments import column_means
+
 Parts = tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]
 Orthogonality = Literal["inner", "hadamard", "covariance", "hsic"]
 Gap = Literal["batch", "item"]
@@ -481,7 +483,7 @@ def cross_covariance_energy(
     ----------
     Song et al., Feature selection via dependence maximization, JMLR 2012, Eq. 5, with linear kernels.
     """
-    n, means = len(a), (a.mean(0, dtype=dtype), b.mean(0, dtype=dtype))
+    n, means = len(a), [x.mean(0) if dtype is None else column_means(x, dtype) for x in (a, b)]
     blocks = zip(torch.split(a, ROWS_A_BLOCK), torch.split(b, ROWS_A_BLOCK), strict=True)
     # The means are of that dtype, and so is what they are subtracted from.
     sums = [_products(x - means[0], y - means[1]) for x, y in blocks]

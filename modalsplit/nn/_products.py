@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from modalsplit.nn._canonical import NUMERICAL_RANK, whitening
+from modalsplit.nn._moments import column_means
 
 # Columns that are multiplied with each other, at most: 40 have 820 products.
 MOST_COLUMNS = 40
@@ -158,7 +159,7 @@ class _Moments(NamedTuple):
 
 
 def _moments(x: Tensor, y: Tensor, basis: Tensor) -> _Moments:
-    n, mean_target, n_terms = len(x), y.mean(0, dtype=torch.float64), basis.shape[1] * (basis.shape[1] + 3) // 2
+    n, mean_target, n_terms = len(x), column_means(y), basis.shape[1] * (basis.shape[1] + 3) // 2
     mean, total = basis.new_zeros(n_terms), basis.new_zeros(())
     covariance, joint = basis.new_zeros(n_terms, n_terms), basis.new_zeros(n_terms, y.shape[1])
     for z, of_y in _terms_and_targets(x, y, basis):

@@ -49,6 +49,7 @@ from modalsplit.objectives._stored import (
 # Of the canonical directions, in units of the anchors' mean variance. The first one compares widths: without a ridge, chance
 # in the added directions would hide what they bring.
 RIDGES = (0.1, 0.0, 0.03, 0.3)
+ROWS_MAPPED = 1024
 
 
 class Anchored(NamedTuple):
@@ -106,8 +107,8 @@ class Anchored(NamedTuple):
             everything = (
                 functools.reduce(Moments.plus, held_out) if self.known is None else self.known.of_modalities(pair)
             )
-            for of_fold, part in zip(of_folds, held_out, strict=True):
-                of_fold[pair] = everything.without(part)
+            for of_fold in of_folds:
+                of_fold[pair] = everything.without(held_out.pop(0))
         return of_folds
 
     def judged_width(self, width: int, moments: Sequence[dict[Pair, Moments]], ridge: float = 0.0) -> Verdict:
@@ -269,8 +270,11 @@ def best_width(anchored: Anchored) -> tuple[int, Verdict]:
         challenger = anchored.judged_width(other, moments, first)
         if predicts_better(challenger, verdict):
             width, verdict = other, challenger
-    # A ridge makes nothing more complicated: the least error decides.
-    return width, min([verdict, *(anchored.judged_width(width, moments, ridge) for ridge in others)], key=_error)
+    for ridge in others:
+        challenger = anchored.judged_width(width, moments, ridge)
+        if _error(challenger) < _error(verdict):  # a ridge makes nothing more complicated: the least error decides
+            verdict = challenger
+    return width, verdict
 
 
 def split_anchors(
@@ -285,7 +289,7 @@ def split_anchors(
     Parameters
     ----------
     anchored : Anchored
-        All modalities.
+        All modalities. The anchors at hand are written over.
     width : int
         How many anchors give the canonical directions.
     verdict : Verdict
@@ -301,10 +305,7 @@ def split_anchors(
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
     support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    values = [
-        scores[:, : len(readout)] @ readout.to(scores.dtype)
-        for scores, readout in zip(anchored.scores, readouts, strict=True)
-    ]
+    values = [_written_over(scores, readout) for scores, readout in zip(anchored.scores, readouts, strict=True)]
     return assemble(primitives, values, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
@@ -464,6 +465,16 @@ def _mean_agreement(correlations: Sequence[Sequence[Tensor]], rotations: Sequenc
         total = total + (rotations[a] * (correlations[a][b] @ rotations[b])).sum(0)
         count = count + (rotations[a].any(0) & rotations[b].any(0))
     return (total / count.clamp(min=1)).clamp(0, 1)
+
+
+def _written_over(scores: Tensor, readout: Tensor) -> Tensor:
+    """Map anchors to primitives, in their own memory where there is room."""
+    readout = readout.to(scores.dtype)
+    n_anchors, d = readout.shape
+    values = scores[:, :d] if d <= scores.shape[1] else scores.new_empty(len(scores), d)
+    for block, out in zip(torch.split(scores, ROWS_MAPPED), torch.split(values, ROWS_MAPPED), strict=True):
+        out.copy_(block[:, :n_anchors] @ readout)
+    return values
 
 
 def _readout(common: Tensor, covariance: Tensor, n_components: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modalsplit.nn import Moments, canonical_directions
+from modalsplit.nn import Moments, canonical_directions, column_means
 from modalsplit.objectives._scan import ROWS_A_BLOCK
 
 # Correlations on n unseen rows scatter around 0 with 1/sqrt(n) if there is nothing; 3 of these are a proof.
@@ -115,7 +115,7 @@ def centre(features: Sequence[Tensor], present: Tensor) -> list[Tensor]:
     means = []
     for x, have in zip(features, present.T, strict=True):
         rows = x if have.all() else x[have]
-        mean = rows.mean(0, dtype=torch.float64) if len(rows) else x.new_zeros(x.shape[1], dtype=torch.float64)
+        mean = column_means(rows) if len(rows) else x.new_zeros(x.shape[1], dtype=torch.float64)
         x.sub_(mean.to(x.dtype)).masked_fill_(~have[:, None], 0.0)
         means.append(mean)
     return means
@@ -171,7 +171,7 @@ def judge(
         correlations = _correlations(trials)
         rank = common_rank(correlations, sum(len(trial.rows) for trial in trials), most, fixed)
         errors = torch.cat([trial.errors(rank) for trial in trials])
-        u, v = (_standardised(torch.cat([trial.variates(m, rank, trial.rows) for trial in trials])) for m in (0, 1))
+        u, v = (_standardised(_variates(trials, m, rank)) for m in (0, 1))
         verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
     return Verdict(verdicts, ridge)
 
@@ -316,6 +316,18 @@ class _Trial:
         return torch.cat(errors) / torch.cat(sizes).mean().clamp(min=torch.finfo(mean.dtype).tiny)
 
 
+def _variates(trials: Sequence[_Trial], modality: int, n_pairs: int) -> Tensor:
+    """Compute the leading variates of the held-out rows of all folds."""
+    n_rows = sum(len(trial.rows) for trial in trials)
+    found = trials[0].directions[modality].new_empty(n_rows, n_pairs)
+    start = 0
+    for trial in trials:
+        for rows in torch.split(trial.rows, ROWS_JUDGED):
+            found[start : start + len(rows)] = trial.variates(modality, n_pairs, rows)
+            start += len(rows)
+    return found
+
+
 def _correlations(trials: Sequence[_Trial]) -> Tensor:
     """Correlate the canonical pairs over the held-out rows of all folds."""
     n_pairs = min(trial.directions[0].shape[1] for trial in trials)
@@ -333,7 +345,7 @@ def _correlations(trials: Sequence[_Trial]) -> Tensor:
 
 def _standardised(x: Tensor) -> Tensor:
     apart = x - x.mean(0)
-    return apart / apart.square().mean(0).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
+    return apart.div_(apart.square().mean(0).sqrt().clamp(min=torch.finfo(x.dtype).tiny))
 
 
 def _beyond_chance(gains: Sequence[Tensor]) -> bool:

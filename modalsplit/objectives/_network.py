@@ -16,6 +16,7 @@ from modalsplit.nn import (
     Disentangler,
     Scaled,
     SkipNetwork,
+    column_means,
     drawn_linear,
     drawn_network,
     principal_anchors,
@@ -167,7 +168,7 @@ def scaling(rows: Rows, modality: int) -> Scaled:
         Whose output has a mean square of 1 over all cells, float64.
     """
     x = rows.seen(modality)
-    mean = x.mean(0, dtype=torch.float64)
+    mean = column_means(x)
     energy = torch.stack([(block - mean).square().sum() for block in torch.split(x, ROWS_A_BLOCK)]).sum()
     scale = (energy / x.numel()).sqrt()
     return Scaled(mean, torch.where(scale > 0, scale, 1.0))

@@ -52,9 +52,10 @@ from modalsplit.objectives._closed_form import (
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
 from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centre, predicts_better
 from modalsplit.objectives._scan import ROWS_A_BLOCK
-from modalsplit.objectives._stored import AllRows, Matrix
+from modalsplit.objectives._stored import AllRows, Matrix, StoredView
 from modalsplit.training import average_gradients, minimise, shared_out
 
+COLUMNS_AT_ONCE = 512
 # With fewer rows than this, features learned from them are chance.
 FEWEST_ROWS = 200
 # Gradient steps after which the features of a round have settled, whatever the number of rows.
@@ -120,15 +121,21 @@ def _uncensored(
     settings = anchored.settings
     for modality, x in enumerate(views):
         present = anchored.everyone[:, modality]
-        rows = x[present.nonzero()[:, 0][_spread(int(present.sum()))]]
-        if censored_columns(rows).double().mean() < 0.5:
+        rows = present.nonzero()[:, 0][_spread(int(present.sum()))]
+        if _share_censored(x, rows) < 0.5:
             continue
-        uncensor = fit_uncensor(rows.float(), settings.n_components, settings.generator).double()
+        uncensor = fit_uncensor(x[rows].float(), settings.n_components, settings.generator).double()
         candidate = with_anchors(anchored, modality, uncensor, x).counted()
         candidate_width, candidate_verdict = best_width(candidate)
         if agrees_better(candidate_verdict, verdict):
             anchored, width, verdict = candidate, candidate_width, candidate_verdict
     return anchored, width, verdict
+
+
+def _share_censored(x: Matrix, rows: Tensor) -> float:
+    """Share of the columns that are cut at their lowest value, in some rows; of a matrix in memory, some columns at a time."""
+    blocks = [x[rows]] if isinstance(x, StoredView) else (part[rows] for part in torch.split(x, COLUMNS_AT_ONCE, dim=1))
+    return float(torch.cat([censored_columns(block) for block in blocks]).double().mean())
 
 
 def _spread(n_rows: int) -> Tensor:
@@ -244,10 +251,7 @@ class _FeatureLearning:
 
     def _judged(self, features: Sequence[Sequence[Sequence[Tensor]]]) -> Verdict:
         """Let unseen rows judge [anchors | features], given the features of all rounds as each fold makes them."""
-        candidates = []
-        for of_fold in features:
-            wholes, _ = self._wholes(of_fold)
-            candidates.append(_selected(wholes, self._columns(of_fold)))
+        candidates = [self._wholes(of_fold, self.width)[0] for of_fold in features]
         return self.anchored.judged(candidates, self.verdict.ridge)
 
     def _keep(self, modules: _Modules) -> None:
@@ -281,7 +285,7 @@ class _FeatureLearning:
         """Split [anchors | features of all rounds]."""
         self._refit_products()
         columns = self._columns()
-        wholes, self.means = self._wholes(self.features)
+        wholes, self.means = self._wholes(self.features, self._n_anchors)
         if self.all_rows is None:
             moments = Moments([whole.shape[1] for whole in wholes]).add(wholes, self.anchored.present)
         else:
@@ -299,11 +303,11 @@ class _FeatureLearning:
         """How many anchors, at most, stand beside the features."""
         return max(self.width, self.settings.n_components)
 
-    def _wholes(self, features: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-        """Anchors and learned features of the rows at hand side by side, centred; and their means."""
+    def _wholes(self, features: Sequence[Sequence[Tensor]], n_anchors: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Leading anchors and learned features of the rows at hand side by side, centred; and their means."""
         wholes = [
             torch.cat([anchors, *(of_round[modality] for of_round in features)], dim=1)
-            for modality, anchors in enumerate(self.anchored.leading(self._n_anchors))
+            for modality, anchors in enumerate(self.anchored.leading(n_anchors))
         ]
         return wholes, centre(wholes, self.anchored.present)
 
@@ -318,12 +322,12 @@ class _FeatureLearning:
             wholes.append(torch.cat([anchors[:, : self._n_anchors].double(), *features], dim=1))
         return wholes
 
-    def _columns(self, features: Sequence[Sequence[Tensor]] | None = None) -> list[list[int]]:
+    def _columns(self) -> list[list[int]]:
         """Which columns of the wholes give canonical directions."""
         columns = []
         for modality, anchors in enumerate(self.anchored.leading(self._n_anchors)):
             n_anchors = anchors.shape[1]
-            n_features = sum(f[modality].shape[1] for f in (self.features if features is None else features))
+            n_features = sum(of_round[modality].shape[1] for of_round in self.features)
             columns.append([*range(min(self.width, n_anchors)), *range(n_anchors, n_anchors + n_features)])
         return columns
 
@@ -348,8 +352,8 @@ class _FeatureLearning:
         """Compute the common directions that the rounds before found."""
         if not self.rounds:
             return _Known([x[:, :0] for x in self.inputs], [])
-        wholes, self.means = self._wholes(self.features)
-        candidate = _selected(wholes, self._columns())
+        wholes, self.means = self._wholes(self.features, self._n_anchors)
+        candidate = [whole[:, chosen] for whole, chosen in zip(wholes, self._columns(), strict=True)]
         moments = Moments([x.shape[1] for x in candidate]).add(candidate, self.anchored.present)
         directions = common_directions(moments, self.verdict.ranks, self.verdict.ridge)
         return _Known([(x @ d.to(x.dtype)).float() for x, d in zip(candidate, directions, strict=True)], directions)
@@ -458,14 +462,6 @@ class _FeatureLearning:
             return torch.stack(losses).mean() if losses else features[0].sum() * 0
 
         return _Learner(networks, nn.ModuleList(networks), loss, self._found())
-
-
-def _selected(wholes: Sequence[Tensor], columns: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Select columns of each matrix; a matrix of which all are wanted is not copied."""
-    return [
-        whole if len(chosen) == whole.shape[1] else whole[:, chosen]
-        for whole, chosen in zip(wholes, columns, strict=True)
-    ]
 
 
 def _by_all(network: FeatureNetwork, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ CELLS_AT_HAND, ROWS_AT_HAND = 1 << 24, 1 << 15
 # Columns up to which a covariance is held: 512 MB. Wider modalities are read five times instead.
 WIDEST_COVARIANCE = 8192
 # Rows that are mapped at a time: they are held in double precision, too.
-ROWS_SCORED = 512
+ROWS_SCORED = 128
 
 
 class StoredView:
@@ -109,13 +109,14 @@ def presence(views: Sequence[Matrix]) -> Tensor:
     Tensor of bool of shape (n_rows, n_modalities)
         True where it is there.
     """
-    there = [
-        view.present
-        if isinstance(view, StoredView)
-        else torch.cat([~block.isnan().any(1) for block in torch.split(view, ROWS_SCORED)])
-        for view in views
-    ]
-    return torch.stack(there, dim=1)
+    there = torch.empty(len(views[0]), len(views), dtype=torch.bool, device=views[0].device)
+    for view, column in zip(views, there.T, strict=True):
+        if isinstance(view, StoredView):
+            column.copy_(view.present)
+            continue
+        for block, out in zip(torch.split(view, ROWS_SCORED), torch.split(column, ROWS_SCORED), strict=True):
+            torch.logical_not(block.isnan().any(1), out=out)
+    return there
 
 
 def anchor_scores(anchors: Anchors, x: Tensor, have: Tensor) -> Tensor:
