@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -37,7 +38,7 @@ class Case:
 
     `features` has the columns ``image__0`` and so on of two modalities, NaN where an item lacks one. `pictures` are the files
     that VECF reads regions of. `encoder` are settings of the encoder that are not its defaults. `source` names the case that
-    has the same features, if there is one.
+    has the same features, if there is one. `others` are interactions that are in no part of the data, for a second judgement.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Case:
     pictures: list[Path] | None = None
     encoder: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    others: Interactions | None = None
 
     @property
     def split(self) -> Split:
@@ -98,7 +100,10 @@ def load(name: str, folder: Path | None, vgg19: Path | None = None, glove: Path 
 
 
 def sparsified(case: Case) -> Case:
-    """Leave each user `SPARSE` interactions at random; the catalogue stays whole."""
+    """Leave each user `SPARSE` interactions at random; the catalogue stays whole.
+
+    `others` are those taken away that the whole data set has in its first test part.
+    """
     Y = case.interactions
     rng = np.random.default_rng(0)
     item, user = Y.nonzero()
@@ -109,11 +114,15 @@ def sparsified(case: Case) -> Case:
     few[chosen] = 1
     taken = type(Y.tocsr())((few, (item, user)), shape=Y.shape)
     taken.eliminate_zeros()
+    test = sparse.csr_array(case.split.test)
+    others = sparse.csr_array(test - test.multiply(sparse.csr_array(taken)))
+    others.eliminate_zeros()
     return replace(
         case,
         name=f"{case.name}-sparse",
         source=case.name,
         interactions=Interactions(taken, item_ids=Y.item_ids, user_ids=Y.user_ids),
+        others=Interactions(others, item_ids=Y.item_ids, user_ids=Y.user_ids),
     )
 
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import optuna
@@ -105,6 +106,18 @@ class Runner:
         case = case or self.case
         return self.kept_or(method, settings, seed, case, lambda: self._tested(method, settings, seed, case), paired)
 
+    def judge_others(self, method: Method) -> list[Judged]:
+        """Tune a method as for the test, and judge it by interactions that are in no part of the data, once a seed."""
+        case, found = replace(self.case, name=f"{self.case.name}, other interactions"), []
+        for seed in self.seeds if self._has_chance(method) else [1] * len(self.seeds):
+            try:
+                settings = self.settings(method)
+                made = partial(self._tested_by_others, method, settings, seed)
+                found.append(self.kept_or(method, settings, seed, case, made, paired=True))
+            except NotKeptError as error:
+                self.left_out.append(str(error))
+        return found
+
     def kept_or(
         self,
         method: Method,
@@ -162,6 +175,11 @@ class Runner:
     def _validated(self, method: Method, settings: dict[str, Any]) -> float:
         model = self.fit(method, settings, 0)
         return float(evaluate(model, self.split.valid, seen=self.split.train, k=10).per_user[TARGET].mean())
+
+    def _tested_by_others(self, method: Method, settings: dict[str, Any], seed: int) -> pd.DataFrame:
+        model = self.fit(method, settings, seed)
+        # All that the data have of a user is out of the ranking, the test part too.
+        return evaluate(model, self.case.others, seen=self.case.interactions, k=K).per_user
 
     def _tested(self, method: Method, settings: dict[str, Any], seed: int, case: Case) -> pd.DataFrame:
         start = time.perf_counter()

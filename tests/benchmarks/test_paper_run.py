@@ -18,6 +18,7 @@ from benchmarks.paper.methods import ALL, OURS
 from benchmarks.paper.run import Budget, Runner
 from benchmarks.paper.sections import SECTIONS, Run, page
 from modalsplit import Interactions
+from modalsplit.evaluate import evaluate
 
 METHODS = {method.name: method for method in ALL}
 
@@ -112,6 +113,21 @@ def test_the_sparse_form_has_ten_interactions_a_user(case):
     assert (case.interactions - sparse).min() == 0
 
 
+def test_what_sparsifying_took_away_judges_the_sparse_form(case, kept):
+    few = data.sparsified(case)
+    others, test = np.asarray(few.others.todense()), np.asarray(case.split.test.todense())
+    assert others.sum() > 0
+    assert (others <= test).all()
+    assert not (others * np.asarray(few.interactions.todense())).any()
+    runner = Runner(few, Budget(trials=1, seeds=1), kept)
+    (found,) = runner.judge_others(METHODS["EASE"])
+    model = runner.fit(METHODS["EASE"], METHODS["EASE"].defaults, 1)
+    expected = evaluate(model, few.others, seen=few.interactions, k=10).per_user["ndcg@10"].mean()
+    assert found.ndcg == pytest.approx(expected, abs=1e-5)
+    run = Run([runner], ColdRunner(case, runner.budget, kept), [METHODS["EASE"]], [], kept.fits_file.parent, "tiny")
+    assert f"{int(others.sum())} of {int(others.any(axis=0).sum())} users" in page(run, [], "a command")
+
+
 def test_cold_tests_do_not_overlap_with_what_is_searched_on(case, kept):
     runner = ColdRunner(case, Budget(trials=1, seeds=2), kept)
     knn = next(method for method in COLD if method.name == "content kNN")
@@ -126,8 +142,8 @@ def test_a_part_of_the_page_is_run_and_the_rest_is_named(case, kept):
     folds = [Runner(replace(case, fold=fold), budget, kept) for fold in (0, 1)]
     run = Run(folds, ColdRunner(case, budget, kept), methods, [], kept.fits_file.parent, "tiny", (1,), (1.0,))
     text = page(run, ["table-1", "table-2", "table-6"], "a command")
-    for title, _ in SECTIONS.values():
-        assert f"## {title}" in text
+    for name, (title, _) in SECTIONS.items():
+        assert (f"## {title}" in text) == (name != "table-2-others")  # which the sparse form alone has
     assert "Folds for the test: 0, 1" in text
     rows = pd.read_csv(run.folder / "tiny-table-2.csv")
     assert rows.groupby("method").size().to_dict() == {"popularity": 4, "EASE": 4, OURS: 4}
