@@ -51,7 +51,7 @@ class Runner:
         """Search the settings by NDCG@10 on the validation part."""
         if not method.space:
             return {}
-        name = f"fold {self.case.fold}: {method.name} on {method.content}"
+        name = self._search_of(method)
         search = self.kept.searches.get(name, {})
         if "chosen" in search:  # by an earlier search whose trials were not kept
             return dict(search["chosen"])
@@ -68,6 +68,13 @@ class Runner:
             say(f"{self.case.name}, {name}, trial {len(trials)}: {value:.4f}, {seconds:.0f} s")
         best = max(trials[: self.budget.trials], key=lambda trial: trial["value"])
         return dict(best["settings"])
+
+    def remark(self, method: Method) -> str:
+        """Say what a search was, where it was not one of all trials that were kept."""
+        return str(self.kept.searches.get(self._search_of(method), {}).get("of", ""))
+
+    def _search_of(self, method: Method) -> str:
+        return f"fold {self.case.fold}: {method.name} on {method.content}"
 
     def test(self, method: Method, case: Case | None = None) -> list[Judged]:
         """Tune a method, then judge it; `case` may hold other features of the same items."""

@@ -120,7 +120,9 @@ def _tested(
             continue
         if found:
             results[method.name] = found
-            settings.append(f"* {method.name}: {report.said(runners[0].settings(method))}")
+            remark = runners[0].remark(method)
+            said = report.said(runners[0].settings(method))
+            settings.append(f"* {method.name}: {said}" + f" ({remark})" * bool(remark))
     return results, settings
 
 
