@@ -36,6 +36,7 @@ def plugged(rows: pd.DataFrame, path: Path) -> None:
     """Fig. 3c: bars a recommender, one for what it sees, and each seed's value on them."""
     figure, axes = _figure(1, 7)
     by = rows.groupby(["method", "content"], sort=False)["ndcg@10"].apply(list).unstack(sort=False)
+    by = by.map(lambda values: values if isinstance(values, list) else [np.nan])  # not run yet
     bars = by.map(np.mean).plot.bar(ax=axes[0], rot=0, width=0.75)
     for container, of_content in zip(bars.containers, by, strict=True):
         for bar, values in zip(container, by[of_content], strict=True):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("optuna", reason="the paper's benchmark needs optuna")
 pytest.importorskip("matplotlib", reason="the paper's benchmark draws with matplotlib")
 
-from benchmarks.paper import data, quick
+from benchmarks.paper import data, plots, quick
 from benchmarks.paper.cold import METHODS as COLD
 from benchmarks.paper.cold import ColdRunner
 from benchmarks.paper.kept import Kept
@@ -126,6 +126,12 @@ def test_what_sparsifying_took_away_judges_the_sparse_form(case, kept):
     assert found.ndcg == pytest.approx(expected, abs=1e-5)
     run = Run([runner], ColdRunner(case, runner.budget, kept), [METHODS["EASE"]], [], kept.fits_file.parent, "tiny")
     assert f"{int(others.sum())} of {int(others.any(axis=0).sum())} users" in page(run, [], "a command")
+
+
+def test_the_figure_of_plugged_parts_leaves_room_for_what_is_not_run_yet(tmp_path):
+    rows = [("BPR++", "raw features", 0.1), ("BPR++", "stable parts", 0.2), ("MMGCN", "raw features", 0.3)]
+    plots.plugged(pd.DataFrame(rows, columns=["method", "content", "ndcg@10"]), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_cold_tests_do_not_overlap_with_what_is_searched_on(case, kept):
