@@ -17,7 +17,7 @@ from modalsplit.blocks import SEPARATOR, Columns, as_slice, block_columns
 
 Split = str | int | Sequence[str] | Sequence[int] | None
 FEWEST_MODALITIES = 2
-ROWS_A_BLOCK = 4096
+ROWS_A_BLOCK = 512
 _SHOWN = 3  # rows in a message
 
 

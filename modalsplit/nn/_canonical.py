@@ -19,6 +19,7 @@ WIDEST_EXACT = 2048
 # Directions below this share of the largest eigenvalue are rounding errors.
 NUMERICAL_RANK = 1e-9
 ROWS_A_BLOCK = 256
+COLUMNS_AT_ONCE = 64
 # Passes over a wide modality, and directions that are sought beyond those that are wanted, half of them a pass.
 PASSES, OVERSAMPLING = 4, 32
 # Modalities share a coordinate if they agree this well on average, as a share of the best two alone.
@@ -467,6 +468,9 @@ def _column_sign(matrix: Tensor) -> Tensor:
     """Sign of each column's largest entry."""
     if matrix.numel() == 0:
         return matrix.new_ones(matrix.shape[1])
-    largest = matrix.abs().argmax(dim=0, keepdim=True)
-    sign: Tensor = matrix.gather(0, largest).sign().squeeze(0)
+    signs = []
+    for columns in torch.split(matrix, COLUMNS_AT_ONCE, dim=1):  # absolute values are a copy
+        largest = columns.abs().argmax(dim=0, keepdim=True)
+        signs.append(columns.gather(0, largest).sign().squeeze(0))
+    sign = torch.cat(signs)
     return sign + (sign == 0)

@@ -97,11 +97,12 @@ class Moments:
         self.groups[pattern] = Group(n_rows, total, products)
 
     def _add_group(self, pattern: tuple[bool, ...], rows: Tensor) -> None:
-        new = Group(len(rows), rows.sum(0), rows.T @ rows)
         if pattern in self.groups:
-            old = self.groups[pattern]
-            new = Group(old.n_rows + new.n_rows, old.total.add_(new.total), old.products.add_(new.products))
-        self.groups[pattern] = new
+            n_rows, total, products = self.groups[pattern]
+            group = Group(n_rows + len(rows), total.add_(rows.sum(0)), products.addmm_(rows.T, rows))
+        else:
+            group = Group(len(rows), rows.sum(0), rows.T @ rows)
+        self.groups[pattern] = group
 
     def plus(self, other: Moments) -> Moments:
         """Count the rows of both.

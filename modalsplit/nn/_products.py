@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from modalsplit.nn._canonical import NUMERICAL_RANK, whitening
-from modalsplit.nn._moments import column_means
 
 # Columns that are multiplied with each other, at most: 40 have 820 products.
 MOST_COLUMNS = 40
@@ -19,7 +18,7 @@ RIDGES = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 # What a search round keeps of the directions that matter.
 KEPT = 2 / 3
 # Whose terms are held at a time.
-ROWS_A_BLOCK = 1024
+ROWS_A_BLOCK = 256
 
 
 class ProductFeatures(nn.Module):
@@ -70,8 +69,8 @@ def terms(u: Float[Tensor, "B M"]) -> Float[Tensor, "B T"]:
 
 
 def fit_products(
-    x: Float[Tensor, "N P"], y: Float[Tensor, "N Q"], n_features: int
-) -> tuple[ProductFeatures, Float[Tensor, "N F"]]:
+    x: Float[Tensor, "N P"], y: Float[Tensor, "N Q"], n_features: int, rows: Int[Tensor, " R"] | None = None
+) -> tuple[ProductFeatures, Float[Tensor, "R F"]]:
     """Find the functions of the second degree of one modality that tell most of another one.
 
     A ridge regression on all terms of the leading columns gives the functions' gradients; directions in which
@@ -87,12 +86,14 @@ def fit_products(
         Anchors of the others.
     n_features : int
         How many functions, at most.
+    rows : Tensor of int of shape (n_chosen,), optional
+        Rows to learn from; all by default.
 
     Returns
     -------
     features : ProductFeatures
         The functions, float64, of unit variance on these rows; none if x does not vary.
-    left_out : Tensor of float64 of shape (n_rows, n_features)
+    left_out : Tensor of float64 of shape (n_chosen, n_features)
         Their values on these rows, each from the regression of all other rows: what the functions of a row
         themselves give is nearer to its own y than they will be to that of an unseen row.
 
@@ -101,50 +102,66 @@ def fit_products(
     Golub, Heath and Wahba, Generalized cross-validation, Technometrics 1979; Hristache, Juditsky, Polzehl and
     Spokoiny, Structure adaptive approach for dimension reduction, Annals of Statistics 2001, for the gradients.
     """
-    if len(x) < 2 or not x.std() > 0:
-        nothing = x.new_zeros(len(x) + x.shape[1] + 1, 0, dtype=torch.float64)
-        return ProductFeatures(nothing[: x.shape[1]], nothing[0], nothing[:0]), nothing[: len(x)]
-    basis = _searched(x, y)
-    moments = _moments(x, y, basis)
+    rows = torch.arange(len(x), device=x.device) if rows is None else rows
+    deviation = x[rows].std().double()
+    if len(rows) < 2 or not deviation > 0:
+        nothing = x.new_zeros(len(rows) + x.shape[1] + 1, 0, dtype=torch.float64)
+        return ProductFeatures(nothing[: x.shape[1]], nothing[0], nothing[:0]), nothing[: len(rows)]
+    learn_from = _Rows(x, y, rows)
+    basis = _searched(learn_from, deviation)
+    moments = _moments(learn_from, basis)
     found = _regressed(moments)
     _, sizes, vt = torch.linalg.svd(found.weight.T @ moments.covariance @ found.weight)  # of what is told of y
     kept = sizes[:n_features] > NUMERICAL_RANK * sizes[0]
     rotation = vt.T[:, :n_features][:, kept] / sizes[:n_features][kept].sqrt()
     left_out = []
-    for z, of_y in _terms_and_targets(x, y, basis):
+    for z, of_y in learn_from.terms_and_targets(basis):
         apart = z - moments.mean
-        leverage = ((apart @ found.root).square().sum(1, keepdim=True) + 1) / len(x)
+        leverage = ((apart @ found.root).square().sum(1, keepdim=True) + 1) / len(rows)
         told = (apart @ found.weight - leverage * (of_y - moments.mean_target)) / (1 - leverage)
         left_out.append(told @ rotation)
     return ProductFeatures(basis, moments.mean, found.weight @ rotation), torch.cat(left_out)
 
 
-def _searched(x: Tensor, y: Tensor) -> Tensor:
+class _Rows(NamedTuple):
+    """Some rows of two modalities, which are copied a block at a time."""
+
+    x: Tensor
+    y: Tensor
+    rows: Tensor
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Cut the rows into blocks, float64."""
+        for rows in torch.split(self.rows, ROWS_A_BLOCK):
+            yield self.x[rows].double(), self.y[rows].double()
+
+    def terms_and_targets(self, basis: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compute the terms of the directions, and give the targets beside them."""
+        for x, y in self.blocks():
+            yield terms(x @ basis), y
+
+
+def _searched(learn_from: _Rows, deviation: Tensor) -> Tensor:
     """Directions whose terms predict best, by cross-validation."""
+    (_, width), n_rows = learn_from.x.shape, len(learn_from.rows)
     # So many that the terms are fewer than half of the rows.
-    widest = int(min(MOST_COLUMNS, x.shape[1], max(2.0, (len(x) + 2) ** 0.5 - 1.5)))
-    basis = torch.eye(x.shape[1], widest, dtype=torch.float64, device=x.device) / x.std()
+    widest = int(min(MOST_COLUMNS, width, max(2.0, (n_rows + 2) ** 0.5 - 1.5)))
+    basis = torch.eye(width, widest, dtype=torch.float64, device=deviation.device) / deviation
     best = (torch.inf, basis)
     while True:
-        found = _regressed(_moments(x, y, basis))
+        found = _regressed(_moments(learn_from, basis))
         if found.error < best[0]:
             best = (found.error, basis)
         n_directions = int(basis.shape[1] * KEPT)
         if n_directions < 2:
             return best[1]
-        basis = basis @ _most_varied(_products_of(x, basis), found.weight)[:, :n_directions]
+        basis = basis @ _most_varied(_products_of(learn_from, basis), found.weight)[:, :n_directions]
 
 
-def _products_of(x: Tensor, basis: Tensor) -> Tensor:
+def _products_of(learn_from: _Rows, basis: Tensor) -> Tensor:
     """Mean products of the directions."""
-    blocks = (rows.double() @ basis for rows in torch.split(x, ROWS_A_BLOCK))
-    return sum((u.T @ u for u in blocks), start=basis.new_zeros(basis.shape[1], basis.shape[1])) / len(x)
-
-
-def _terms_and_targets(x: Tensor, y: Tensor, basis: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Terms of the directions and targets, a block of rows at a time, float64."""
-    for rows, of_y in zip(torch.split(x, ROWS_A_BLOCK), torch.split(y, ROWS_A_BLOCK), strict=True):
-        yield terms(rows.double() @ basis), of_y.double()
+    blocks = (x @ basis for x, _ in learn_from.blocks())
+    return sum((u.T @ u for u in blocks), start=basis.new_zeros(basis.shape[1], basis.shape[1])) / len(learn_from.rows)
 
 
 class _Moments(NamedTuple):
@@ -158,11 +175,12 @@ class _Moments(NamedTuple):
     total: Tensor
 
 
-def _moments(x: Tensor, y: Tensor, basis: Tensor) -> _Moments:
-    n, mean_target, n_terms = len(x), column_means(y), basis.shape[1] * (basis.shape[1] + 3) // 2
+def _moments(learn_from: _Rows, basis: Tensor) -> _Moments:
+    n, n_terms = len(learn_from.rows), basis.shape[1] * (basis.shape[1] + 3) // 2
+    mean_target = torch.stack([y.sum(0) for _, y in learn_from.blocks()]).sum(0) / n
     mean, total = basis.new_zeros(n_terms), basis.new_zeros(())
-    covariance, joint = basis.new_zeros(n_terms, n_terms), basis.new_zeros(n_terms, y.shape[1])
-    for z, of_y in _terms_and_targets(x, y, basis):
+    covariance, joint = basis.new_zeros(n_terms, n_terms), basis.new_zeros(n_terms, len(mean_target))
+    for z, of_y in learn_from.terms_and_targets(basis):
         apart = of_y - mean_target
         mean += z.sum(0) / n
         covariance.addmm_(z.T, z, alpha=1 / n)

@@ -74,7 +74,7 @@ class Anchored(NamedTuple):
     everyone : Tensor of bool of shape (n_all_rows, n_modalities)
         Which of all rows has which modality.
     known : Moments or None
-        Of the anchors of all rows, if more were counted than are at hand.
+        Of the anchors of all rows, if more were counted than are at hand, or as many as before some were let go.
     """
 
     maps: list[Anchors]
@@ -90,6 +90,22 @@ class Anchored(NamedTuple):
     def leading(self, width: int) -> list[Tensor]:
         """Select the first anchors of each modality."""
         return [scores[:, :width] for scores in self.scores]
+
+    def narrowed(self, width: int) -> Anchored:
+        """Let go the anchors beyond the first ones, also those of this object; their moments stay."""
+        known, narrow = self.moments(), []
+        while self.scores:  # one by one, so that no more than one is held twice
+            narrow.append(self.scores.pop(0)[:, :width].clone())
+        return self._replace(scores=narrow, known=known)
+
+    def widened(self) -> Anchored:
+        """Compute again what `narrowed` let go; let go of what it kept, also that of this object."""
+        self.scores.clear()
+        scores = [
+            scores_at_hand(anchors, view, self.at_hand, have)
+            for anchors, view, have in zip(self.maps, self.views, self.present.T, strict=True)
+        ]
+        return self._replace(scores=scores)
 
     def judged(self, candidates: Sequence[Sequence[Tensor]], ridge: float = 0.0) -> Verdict:
         """Let held-out rows judge a candidate, as each of the first folds makes it, by what it predicts of the anchors."""
@@ -305,7 +321,7 @@ def split_anchors(
     columns = [list(range(min(width, scores.shape[1]))) for scores in anchored.scores]
     support, readouts = split_readouts(anchored.moments(), columns, verdict, anchored.settings.n_components)
     primitives = [anchors.then(readout) for anchors, readout in zip(anchored.maps, readouts, strict=True)]
-    values = [_written_over(scores, readout) for scores, readout in zip(anchored.scores, readouts, strict=True)]
+    values = written_over(anchored.scores, readouts)
     return assemble(primitives, values, support, verdict, anchored, primitive=f"{width} anchors", history=history)
 
 
@@ -388,6 +404,31 @@ def common_directions(moments: Moments, ranks: dict[tuple[int, int], int], ridge
     return [direction * strength for direction in with_joint_signs(found)]
 
 
+def written_over(wholes: Sequence[Tensor], readouts: Sequence[Tensor]) -> list[Tensor]:
+    """Map wholes to primitives, in their own memory where there is room.
+
+    Parameters
+    ----------
+    wholes : sequence of Tensor of shape (n_rows, n_columns)
+        A matrix a modality, which is changed.
+    readouts : sequence of Tensor of shape (n_whole, n_components)
+        Of the first columns of each.
+
+    Returns
+    -------
+    list of Tensor of shape (n_rows, n_components)
+        The primitives, in the precision of the wholes.
+    """
+    primitives = []
+    for whole, readout in zip(wholes, readouts, strict=True):
+        width, d = readout.shape
+        values = whole[:, :d] if d <= whole.shape[1] else whole.new_empty(len(whole), d)
+        for block, out in zip(torch.split(whole, ROWS_MAPPED), torch.split(values, ROWS_MAPPED), strict=True):
+            out.copy_(block[:, :width] @ readout.to(whole.dtype))
+        primitives.append(values)
+    return primitives
+
+
 def assemble(
     primitives: Sequence[nn.Module],
     values: Sequence[Tensor],
@@ -465,16 +506,6 @@ def _mean_agreement(correlations: Sequence[Sequence[Tensor]], rotations: Sequenc
         total = total + (rotations[a] * (correlations[a][b] @ rotations[b])).sum(0)
         count = count + (rotations[a].any(0) & rotations[b].any(0))
     return (total / count.clamp(min=1)).clamp(0, 1)
-
-
-def _written_over(scores: Tensor, readout: Tensor) -> Tensor:
-    """Map anchors to primitives, in their own memory where there is room."""
-    readout = readout.to(scores.dtype)
-    n_anchors, d = readout.shape
-    values = scores[:, :d] if d <= scores.shape[1] else scores.new_empty(len(scores), d)
-    for block, out in zip(torch.split(scores, ROWS_MAPPED), torch.split(values, ROWS_MAPPED), strict=True):
-        out.copy_(block[:, :n_anchors] @ readout)
-    return values
 
 
 def _readout(common: Tensor, covariance: Tensor, n_components: int) -> Tensor:

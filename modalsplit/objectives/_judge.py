@@ -24,7 +24,7 @@ LEAST_GAIN = 1e-6
 # With fewer rows held out nothing can be judged.
 FEWEST_HELD_OUT = 10
 # At a time.
-ROWS_JUDGED = 1024
+ROWS_JUDGED = 256
 
 
 Pair = tuple[int, int]
@@ -46,8 +46,9 @@ class PairVerdict(NamedTuple):
         How many directions are common.
     correlations : Tensor of shape (n_pairs,)
         Of the canonical pairs.
-    variates : pair of Tensor of shape (n_held_out, rank)
-        The leading canonical variates of both modalities, each standardised.
+    apart : Tensor of float32 of shape (n_held_out, rank)
+        Squared difference between the leading canonical variates of both modalities, each standardised, summed up to a
+        column.
     errors : Tensor of shape (n_held_out,)
         Squared error of the other modality's anchors, predicted from the common part, averaged over both ways
         (Eq. 5), as a share of the anchors' mean square: 1 if nothing is predicted.
@@ -55,7 +56,7 @@ class PairVerdict(NamedTuple):
 
     rank: int
     correlations: Tensor
-    variates: tuple[Tensor, Tensor]
+    apart: Tensor
     errors: Tensor
 
 
@@ -168,11 +169,10 @@ def judge(
             starts = [0, 0] if moments else [of_one.shape[1] for of_one in y]
             rows = fold.held_out[of_pair[fold.held_out].all(1)]
             trials.append(_Trial(x, y, rows, train, starts, ridge))
-        correlations = _correlations(trials)
+        correlations, scales = _correlations(trials)
         rank = common_rank(correlations, sum(len(trial.rows) for trial in trials), most, fixed)
         errors = torch.cat([trial.errors(rank) for trial in trials])
-        u, v = (_standardised(_variates(trials, m, rank)) for m in (0, 1))
-        verdicts[pair] = PairVerdict(rank, correlations, (u, v), errors)
+        verdicts[pair] = PairVerdict(rank, correlations, _apart(trials, scales, rank), errors)
     return Verdict(verdicts, ridge)
 
 
@@ -244,10 +244,8 @@ def agrees_better(challenger: Verdict, incumbent: Verdict) -> bool:
     gains = []
     for ours, theirs in zip(challenger.pairs.values(), incumbent.pairs.values(), strict=True):
         rank = min(ours.rank, theirs.rank)
-        ours_apart, theirs_apart = (
-            (u[:, :rank] - v[:, :rank]).square().sum(1) for u, v in (ours.variates, theirs.variates)
-        )
-        gains.append(theirs_apart - ours_apart)
+        apart = [verdict.apart[:, :rank][:, -1:] for verdict in (ours, theirs)]  # no column if rank is 0
+        gains.append((apart[1] - apart[0]).sum(1))
     return _beyond_chance(gains)
 
 
@@ -316,19 +314,11 @@ class _Trial:
         return torch.cat(errors) / torch.cat(sizes).mean().clamp(min=torch.finfo(mean.dtype).tiny)
 
 
-def _variates(trials: Sequence[_Trial], modality: int, n_pairs: int) -> Tensor:
-    """Compute the leading variates of the held-out rows of all folds."""
-    n_rows = sum(len(trial.rows) for trial in trials)
-    found = trials[0].directions[modality].new_empty(n_rows, n_pairs)
-    start = 0
-    for trial in trials:
-        for rows in torch.split(trial.rows, ROWS_JUDGED):
-            found[start : start + len(rows)] = trial.variates(modality, n_pairs, rows)
-            start += len(rows)
-    return found
+# Means and standard deviations of the variates of each modality.
+_Scales = list[tuple[Tensor, Tensor]]
 
 
-def _correlations(trials: Sequence[_Trial]) -> Tensor:
+def _correlations(trials: Sequence[_Trial]) -> tuple[Tensor, _Scales]:
     """Correlate the canonical pairs over the held-out rows of all folds."""
     n_pairs = min(trial.directions[0].shape[1] for trial in trials)
     sums = trials[0].directions[0].new_zeros(5, n_pairs)
@@ -338,14 +328,25 @@ def _correlations(trials: Sequence[_Trial]) -> Tensor:
             u, v = (trial.variates(m, n_pairs, rows) for m in (0, 1))
             sums += torch.stack([x.sum(0) for x in (u, v, u * u, v * v, u * v)])
     u, v, uu, vv, uv = sums / max(sum(len(trial.rows) for trial in trials), 1)
-    size = ((uu - u * u) * (vv - v * v)).clamp(min=0).sqrt()
+    variances = [(uu - u * u).clamp(min=0), (vv - v * v).clamp(min=0)]
+    size = (variances[0] * variances[1]).sqrt()
     varies = size > torch.finfo(size.dtype).eps * (uu * vv).sqrt()
-    return torch.where(varies, (uv - u * v) / torch.where(varies, size, 1.0), 0.0).clamp(-1, 1)
+    correlations = torch.where(varies, (uv - u * v) / torch.where(varies, size, 1.0), 0.0).clamp(-1, 1)
+    least = torch.finfo(size.dtype).tiny
+    return correlations, [(mean, x.sqrt().clamp(min=least)) for mean, x in zip((u, v), variances, strict=True)]
 
 
-def _standardised(x: Tensor) -> Tensor:
-    apart = x - x.mean(0)
-    return apart.div_(apart.square().mean(0).sqrt().clamp(min=torch.finfo(x.dtype).tiny))
+def _apart(trials: Sequence[_Trial], scales: _Scales, rank: int) -> Tensor:
+    """Tell how far the standardised variates of the held-out rows are apart, for each number of pairs up to a rank."""
+    found = []
+    for trial in trials:
+        for rows in torch.split(trial.rows, ROWS_JUDGED):
+            u, v = (
+                (trial.variates(m, rank, rows) - mean[:rank]) / deviation[:rank]
+                for m, (mean, deviation) in enumerate(scales)
+            )
+            found.append((u - v).square().cumsum(1).float())
+    return torch.cat(found)
 
 
 def _beyond_chance(gains: Sequence[Tensor]) -> bool:

@@ -48,14 +48,16 @@ from modalsplit.objectives._closed_form import (
     split_anchors,
     split_readouts,
     with_anchors,
+    written_over,
 )
 from modalsplit.objectives._fitted import Fitted, Resolved, Settings, resolved
 from modalsplit.objectives._judge import Fold, Verdict, agrees_better, centre, predicts_better
-from modalsplit.objectives._scan import ROWS_A_BLOCK
 from modalsplit.objectives._stored import AllRows, Matrix, StoredView
 from modalsplit.training import average_gradients, minimise, shared_out
 
-COLUMNS_AT_ONCE = 512
+COLUMNS_AT_ONCE = 64
+# Products are many times as wide as the anchors, and are there in full for so many rows at a time.
+ROWS_COMPUTED = 512
 # With fewer rows than this, features learned from them are chance.
 FEWEST_ROWS = 200
 # Gradient steps after which the features of a round have settled, whatever the number of rows.
@@ -100,8 +102,17 @@ def fit_stable(views: Sequence[Matrix], settings: Settings) -> Fitted:
     if len(anchored.folds[0].train) < FEWEST_ROWS:
         return split_anchors(anchored, width, verdict, history=[])
     anchored, width, verdict = _uncensored(views, anchored, width, verdict)
+    anchored = anchored.narrowed(max(width, chosen.n_components))
+    fitted, history = _learned(anchored, chosen, width, verdict)
+    return fitted or split_anchors(anchored.widened(), width, verdict, history=history)
+
+
+def _learned(
+    anchored: Anchored, settings: Resolved, width: int, verdict: Verdict
+) -> tuple[Fitted | None, list[dict[str, float]]]:
+    """Split anchors and features, if unseen rows gain by features; and what was trained."""
     with ExitStack() as stack:
-        learning = _FeatureLearning(anchored, chosen, width, verdict, stack)
+        learning = _FeatureLearning(anchored, settings, width, verdict, stack)
         try:
             learning.multiply()
             learning.run()
@@ -109,9 +120,7 @@ def fit_stable(views: Sequence[Matrix], settings: Settings) -> Fitted:
             if settings.on_interrupt is None:
                 raise
             settings.on_interrupt()
-        if not learning.rounds:
-            return split_anchors(anchored, width, verdict, history=learning.history)
-        return learning.split()
+        return learning.split() if learning.rounds else None, learning.history
 
 
 def _uncensored(
@@ -245,7 +254,7 @@ class _FeatureLearning:
         features = []
         for module, x, scores in zip(modules, self.inputs, self.anchored.scores, strict=True):
             with torch.no_grad():
-                blocks = [] if module is None else [module(rows) for rows in torch.split(x, ROWS_A_BLOCK)]
+                blocks = [] if module is None else [module(rows) for rows in torch.split(x, ROWS_COMPUTED)]
             features.append(torch.cat(blocks).to(scores.dtype) if blocks else scores[:, :0])
         return features
 
@@ -274,8 +283,8 @@ class _FeatureLearning:
         present = self.anchored.present
         others = [number for number in range(len(self.inputs)) if number != modality]
         rows = rows[(present[:, modality] & present[:, others].any(1))[rows]]
-        x, y = self.inputs[modality][rows], torch.cat([self.inputs[number][rows] for number in others], dim=1)
-        module, left_out = fit_products(x, y, self.n_features)
+        x, y = self.inputs[modality], [self.inputs[number] for number in others]
+        module, left_out = fit_products(x, y[0] if len(y) == 1 else torch.cat(y, dim=1), self.n_features, rows)
         module = module.float()
         features = self._computed([module if number == modality else None for number in range(len(self.inputs))])
         features[modality][rows] = left_out.to(features[modality].dtype)
@@ -293,7 +302,7 @@ class _FeatureLearning:
             moments, self.means = raw.centred(), raw.means()
         support, readouts = split_readouts(moments, columns, self.verdict, self.settings.n_components)
         primitives = [self._primitive(modality, readout) for modality, readout in enumerate(readouts)]
-        values = [whole @ readout.to(whole.dtype) for whole, readout in zip(wholes, readouts, strict=True)]
+        values = written_over(wholes, readouts)
         return assemble(
             primitives, values, support, self.verdict, self.anchored, primitive="learned features", history=self.history
         )
