@@ -59,7 +59,7 @@ DEFAULT_COMPONENTS = 150
 _OBJECTIVES = {"stable", "cca", "paper", "paper_literal", "official", "con", "en", "de"}
 _PARTS = ("common", "specific")
 _NUMBERS = (np.float64, np.float32, np.float16)
-_ROWS_A_BLOCK = 4096
+_ROWS_A_BLOCK = 512
 # Parameters that go to the objectives as they are.
 _SETTINGS = (
     "objective",

@@ -206,7 +206,7 @@ class Fitting:
             history[self.warm] = self._lent()
         users = self._user_embeddings(history)
         scales, degree, attention = _array(ranker.scale), self.params.cold_degree, self.params.attention
-        trained = every.of(self.warm)
+        trained = every.of(self.warm) if len(cold) else every
         expectation = expect(
             trained,
             scales,
@@ -254,7 +254,9 @@ class Fitting:
 
     def _ranker(self, pairs: list[tuple[int, int]]) -> AttentiveRanker:
         params = self.params
-        parts, present = self.parts[self.warm], self.present[self.warm]
+        parts, present = self.parts, self.present
+        if len(self.warm) < len(parts):  # no copy if it is all of them
+            parts, present = parts[self.warm], present[self.warm]
         n_parts, width = parts.shape[1:]
         n_components = params.n_components or _default_components(n_parts, width, params.projection)
         if n_parts and not params.projection and n_components != width:
@@ -262,7 +264,7 @@ class Fitting:
                 f"n_components={n_components}, but a part has {width} columns. Without projection they are "
                 "added as they are: set projection=True, or leave n_components out."
             )
-        squares = np.square(parts, dtype=np.float64).sum(axis=(0, 2))
+        squares = np.einsum("npw,npw->p", parts, parts, dtype=np.float64)
         rms = np.sqrt(squares / np.maximum(present.sum(axis=0) * width, 1))
         inverse = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
         projection = None

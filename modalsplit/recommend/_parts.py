@@ -129,7 +129,7 @@ def read_parts(X: Floats, found: PartColumns) -> tuple[NDArray[np.float32], NDAr
     present : ndarray of bool of shape (n_rows, n_parts)
         Which parts there are.
     """
-    cut = X[:, found.columns].astype(np.float32)
+    cut = X[:, found.columns].astype(np.float32, copy=False)
     present: NDArray[np.bool_] = np.logical_not(np.isnan(cut).any(axis=2))
     cut[~present] = 0.0
     return cut, present
