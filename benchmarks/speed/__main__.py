@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("pretraining", "startup", "ranking", "scoring", "growth")
+MODULES = ("pretraining", "startup", "ranking", "scoring", "growth", "memory")
 LONG = ("axes",)  # only if it is named
 
 

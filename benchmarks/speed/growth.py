@@ -36,8 +36,8 @@ def slopes(what: str, said: str, times: Sequence[float], sizes: Sequence[Sequenc
         yield Figure(figure, [slope], [1.0], SLOPE, "")
 
 
-def run_alone(what: str, times: Sequence[float]) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.speed.growth", what, *map(str, times)]
+def run_alone(what: str, times: Sequence[float], module: str = "benchmarks.speed.growth") -> dict[str, float]:
+    command = [sys.executable, "-m", module, what, *map(str, times)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return dict(json.loads(out.splitlines()[-1]))
 

@@ -155,14 +155,15 @@ def sketched_anchors(
     for start in range(0, PASSES * n_block, n_block):
         before, columns = basis[:, :start], slice(start, start + n_block)
         for _ in range(2):  # what is left of a block may be rounding errors, and then once is not enough
-            block = torch.linalg.qr(block - before @ (before.T @ block)).Q
+            block = torch.linalg.qr(block.sub_(before @ (before.T @ block))).Q
         basis[:, columns] = block
         block = covariance_times(block)
         # The covariance in the basis, of which eigh reads one triangle.
         small[: columns.stop, columns] = basis[:, : columns.stop].T @ block
+    del block
     eigenvalues, rotation = torch.linalg.eigh(small, UPLO="U")
     leading = basis @ rotation.flip(1)[:, :n_components]
-    del basis, block
+    del basis
     return _scaled_directions(mean, eigenvalues.flip(0).clamp(min=0), leading, n_components, ridge)
 
 
@@ -412,10 +413,11 @@ def _scaled_directions(
 
 def _covariance_times(x: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     out: Tensor = torch.zeros_like(basis)
+    basis = basis.to(torch.promote_types(x.dtype, torch.float32))
     for block in float_blocks(x, ROWS_A_BLOCK):
         centred = block - mean.to(block.dtype)
-        out += (centred.T @ (centred @ basis.to(block.dtype))).double()
-    return out / len(x)
+        out += centred.T @ (centred @ basis)
+    return out.div_(len(x))
 
 
 def _next_coordinate(blocks: Sequence[Sequence[Tensor]]) -> dict[int, Tensor]:

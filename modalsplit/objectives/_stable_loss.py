@@ -106,7 +106,7 @@ class _StableLoss(Function):
         to_mean = (off_c - off[:, 2:] * by_s) @ maps / n - apart * by_other
         to_c += to_mean - to_c.mean(1, keepdim=True)
 
-        ctx.gradients = (*to_c, to_maps[0], off_c[0, 0], to_maps[1], off_c[1, 0])
+        ctx.gradients = to_c, to_maps, off_c[:, 0]
         found = e.new_tensor([*terms, *gaps])
         ctx.mark_non_differentiable(found)
         return e.new_tensor(sum(weight * term for weight, term in zip(weights, terms, strict=True))), found
@@ -114,7 +114,8 @@ class _StableLoss(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(gradient * grads[0] for gradient in ctx.gradients), *[None] * 5)
+        to_c, to_maps, to_biases = (gradient * grads[0] for gradient in ctx.gradients)
+        return (*to_c, to_maps[0], to_biases[0], to_maps[1], to_biases[1], *[None] * 5)
 
 
 class _Sums(NamedTuple):
