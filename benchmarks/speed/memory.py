@@ -27,7 +27,7 @@ def measure() -> Iterator[Figure]:
 
 def beyond_input(objective: str) -> dict[str, float]:
     """Measure a fit of the paper's size, in MB."""
-    from benchmarks.speed.pretraining import D, N_ITEMS, features
+    from benchmarks.speed.pretraining import N_ITEMS, D, features
     from modalsplit import DisentangledModalityEncoder
 
     views = features(N_ITEMS)
