@@ -64,8 +64,8 @@ quality: $(RIVALS) ## planted factors at full size, recommendations and represen
 	$(BIN)/python -m benchmarks.recommend
 	$(BIN)/python -m benchmarks.representation
 
-# make paper DATA=ml-latest-small FOLDER=path: the paper's tables and figures, and cold items; resumes where it was stopped
-paper: $(STAMP) ## the paper's comparison on DATA (original files in FOLDER)
+# make paper DATA=clothing FOLDER=path: the paper's tables and figures, and cold items; resumes where it was stopped
+paper: $(STAMP) ## the paper's comparison on DATA (original files in FOLDER; wines need none)
 	$(BIN)/python -m benchmarks.paper $(DATA) $(if $(FOLDER),--folder $(FOLDER))
 
 docs: $(STAMP) ## build the documentation strictly into site/

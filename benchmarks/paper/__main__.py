@@ -72,7 +72,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", help=f"{', '.join(READERS)}; with '-sparse' at its end, ten interactions a user")
-    parser.add_argument("--folder", type=Path, help="where the original files are")
+    parser.add_argument(
+        "--folder", type=Path, help="where the original files are; default: DATA-mm in ../shared/data, beside the checkout"
+    )
     parser.add_argument("--vgg19", type=Path, help="weights of VGG19 (.pth); default: EfficientNet-Lite0")
     parser.add_argument("--glove", type=Path, help="GloVe vectors; default: MiniLM")
     parser.add_argument(

@@ -75,8 +75,9 @@ def load(name: str, folder: Path | None, vgg19: Path | None = None, glove: Path 
         return sparsified(load(name.removesuffix("-sparse"), folder, vgg19, glove))
     if name == "wines":
         return Case(name, *wines())
-    if folder is None:
-        raise ValueError(f"Say where {name!r} is: --folder.")
+    folder = folder or ROOT.parent / "shared" / "data" / f"{name}-mm"
+    if not folder.exists():
+        raise ValueError(f"{folder} does not exist. Pass --folder with the folder that has the files of {name!r}.")
     catalogue = prepare(READERS[name](folder))
     text = catalogue.items["text"].tolist()
     blocks = {

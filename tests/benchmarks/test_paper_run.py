@@ -99,6 +99,11 @@ def test_what_is_not_kept_is_named_where_nothing_is_to_be_computed(case, kept):
     assert runner.left_out == ["search fold 0: ALS on none"]
 
 
+def test_a_data_set_that_is_not_there_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="no-such-folder does not exist. Pass --folder"):
+        data.load("clothing", tmp_path / "no-such-folder")
+
+
 def test_masked_items_lack_what_is_asked(case):
     features = data.masked(case, 0.5, "image", seed=0).features
     is_image = features.columns.str.startswith("image")
