@@ -100,7 +100,7 @@ def test_what_is_not_kept_is_named_where_nothing_is_to_be_computed(case, kept):
 
 
 def test_a_data_set_that_is_not_there_is_asked_for(tmp_path):
-    with pytest.raises(ValueError, match="no-such-folder does not exist. Pass --folder"):
+    with pytest.raises(ValueError, match="no-such-folder does not exist"):
         data.load("clothing", tmp_path / "no-such-folder")
 
 
