@@ -10,7 +10,7 @@ from benchmarks.paper.data import Case
 from benchmarks.paper.run import Budget
 from modalsplit import Interactions
 
-N_USERS, MOST_EPOCHS = 800, 3
+N_USERS, MOST_EPOCHS = 400, 3
 BUDGET = Budget(trials=2, seeds=1, epochs=MOST_EPOCHS)
 EPOCHS, SHARES = (1, 3), (0.5, 1.0)  # of the figures
 SAID = f"{N_USERS} users, {BUDGET.trials} trials, {BUDGET.seeds} seed, {MOST_EPOCHS} epochs at most"
