@@ -6,6 +6,7 @@ Each size runs in a process of its own. `axes` has each of AttentiveBPR's sizes 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,9 +37,11 @@ def slopes(what: str, said: str, times: Sequence[float], sizes: Sequence[Sequenc
         yield Figure(figure, [slope], [1.0], SLOPE, "")
 
 
-def run_alone(what: str, times: Sequence[float], module: str = "benchmarks.speed.growth") -> dict[str, float]:
+def run_alone(
+    what: str, times: Sequence[float], module: str = "benchmarks.speed.growth", **environment: str
+) -> dict[str, float]:
     command = [sys.executable, "-m", module, what, *map(str, times)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment).stdout
     return dict(json.loads(out.splitlines()[-1]))
 
 

@@ -99,7 +99,7 @@ class _StableLoss(Function):
         off_c = off[:, :1] * by_c
         to_maps = torch.baddbmm(off_c.mT * mean_c, error_c.mT, c)
         to_c = error_c.addcmul_(error_s, by_s / -n) @ maps
-        to_c.baddbmm_(target, cross.mT * by_cross)
+        to_c.baddbmm_(target * by_cross, cross.mT)
         to_c.addcmul_(s, of_target[:, :, None] * by_row + by_all)
         to_c.addcmul_(c, by_own)
         to_c.addcmul_(c.flip(0), by_other)
