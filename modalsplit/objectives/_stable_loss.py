@@ -66,47 +66,45 @@ def stable_losses(
 class _StableLoss(Function):
     """All of it for both directions at once: entry m of a stack is modality m, which predicts the other one.
 
-    Rows are centred, and the error of a mean is accounted for apart. The few numbers that a loss is made of are read from the
-    device once, and the rest of it is arithmetic.
+    Products take rows as they are; what is about covariances takes centred ones. What is squared is written side by
+    side and squared at once, and the few numbers that a loss is made of are read from the device once: the rest is arithmetic.
     """
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor]:
         c0, c1, weight0, bias0, weight1, bias1, e0, e1, whole, temperature, weights = given
         n = len(e0)
-        (e, mean_e), (c, mean_c) = _centred(e0, e1), _centred(c0, c1)
-        maps, offsets = torch.stack([weight0, weight1]), torch.stack([bias0, bias1])
-        s, target, read = e - c, e.flip(0), maps.mT
-        cross = s.mT @ target
-        from_c = c @ read
-        error_e = torch.baddbmm(target, e, read, alpha=-1)
-        error_s = error_e + from_c
-        error_c = torch.sub(target, from_c, out=from_c)
-        off = (mean_e.flip(0) - offsets[:, None]) - torch.cat([mean_c, mean_e, mean_e - mean_c], 1) @ read
-        apart = mean_c - mean_c.flip(0)
-        of_target, of_s = torch.linalg.vecdot(target, target), torch.linalg.vecdot(s, s)
+        rows = torch.stack([e0, e1, e0, c0, c1])
+        raw_e, raw_target, raw_c = rows[:2], rows[1:3], rows[3:]
+        maps = torch.stack([weight0, weight1])
+        aim, read = raw_target - torch.stack([bias0, bias1])[:, None], maps.mT
 
-        sums = _Sums(
-            *_numbers(
-                [of_target, of_s, of_target * of_s], [c, cross, error_c, error_e, error_s, apart], c[0] - c[1], off
-            )
-        )
-        terms, gaps, rates = sums.losses(n, float(whole), temperature, weights, torch.finfo(e.dtype).eps)
-        by_c, by_s, by_cross, by_row, by_all, by_own, by_other = e.new_tensor(rates)[:, :, None, None]
+        centred = rows - rows.mean(1, keepdim=True)
+        e, target, c = centred[:2], centred[1:3], centred[3:]
+        left = rows.new_empty(9, *e0.shape)
+        s, error_c, error_e, error_s, apart = left[:2], left[2:4], left[4:6], left[6:8], left[8:]
+        torch.sub(e, c, out=s)
+        torch.baddbmm(aim, raw_c, read, alpha=-1, out=error_c)
+        torch.baddbmm(aim, raw_e, read, alpha=-1, out=error_e)
+        torch.sub(error_e, error_c, out=error_s).add_(aim)  # what is left of a part is left of its prediction
+        torch.sub(raw_c[:1], raw_c[1:], out=apart)
+        cross = s.mT @ target
+
+        lengths = torch.cat([torch.linalg.vector_norm(x, dim=2) for x in (centred, left)]).square_()
+        of_both, of_cross = lengths[1:3] * lengths[5:7], torch.linalg.vector_norm(cross, dim=(1, 2)).square_()
+        sums = _Sums.read(torch.cat([lengths.sum(1), of_both.sum(1), of_cross]).tolist())
+        terms, gaps, rates, pull = sums.losses(n, float(whole), temperature, weights, torch.finfo(e.dtype).eps)
+        by_c, by_s, by_cross, by_row, by_all, by_own = e.new_tensor(rates)[:, :, None, None]
 
         # A prediction is in an error with the sign -1, and a common part in a specific one.
-        error_c *= by_c / n
-        off_c = off[:, :1] * by_c
-        to_maps = torch.baddbmm(off_c.mT * mean_c, error_c.mT, c)
-        to_c = error_c.addcmul_(error_s, by_s / -n) @ maps
-        to_c.baddbmm_(target * by_cross, cross.mT)
-        to_c.addcmul_(s, of_target[:, :, None] * by_row + by_all)
-        to_c.addcmul_(c, by_own)
-        to_c.addcmul_(c.flip(0), by_other)
-        to_mean = (off_c - off[:, 2:] * by_s) @ maps / n - apart * by_other
-        to_c += to_mean - to_c.mean(1, keepdim=True)
+        to_maps, to_biases = error_c.mul_(by_c).mT @ raw_c, error_c.sum(1)
+        of_covariance = s.mul_(torch.addcmul(by_all, lengths[1:3, :, None], by_row)).addcmul_(c, by_own)
+        of_covariance.baddbmm_(target, cross.mul_(by_cross).mT)
+        to_c = torch.baddbmm(of_covariance - of_covariance.mean(1, keepdim=True), error_c.addcmul_(error_s, by_s), maps)
+        to_c[0].add_(apart[0], alpha=pull)
+        to_c[1].sub_(apart[0], alpha=pull)
 
-        ctx.gradients = to_c, to_maps, off_c[:, 0]
+        ctx.gradients = to_c, to_maps, to_biases
         found = e.new_tensor([*terms, *gaps])
         ctx.mark_non_differentiable(found)
         return e.new_tensor(sum(weight * term for weight, term in zip(weights, terms, strict=True))), found
@@ -121,27 +119,35 @@ class _StableLoss(Function):
 class _Sums(NamedTuple):
     """Sums of squares over the rows of a batch, of both directions."""
 
+    apart: float
     of_target: list[float]
-    of_s: list[float]
-    of_both: list[float]  # products of squared lengths
     of_c: list[float]
-    cross: list[float]
+    of_s: list[float]
     error_c: list[float]
     error_e: list[float]
     error_s: list[float]
-    apart: list[float]
-    distance: float
-    off: list[list[float]]
+    of_both: list[float]  # products of squared lengths
+    cross: list[float]
+
+    @classmethod
+    def read(cls, found: list[float]) -> _Sums:
+        """Take what was squared, in its order."""
+        pairs = [found[at : at + 2] for at in (1, 3, 5, 7, 9, 11, 14, 16)]
+        return cls(found[13], *pairs)
 
     def losses(
         self, n: int, whole: float, temperature: float, weights: Sequence[float], eps: float
-    ) -> tuple[list[float], list[float], list[list[float]]]:
-        """Compute the terms, the gaps, and what each matrix is multiplied by in the gradients of both directions."""
+    ) -> tuple[list[float], list[float], list[list[float]], float]:
+        """Compute the terms, the gaps, and what each matrix is multiplied by in the gradients of both directions.
+
+        The last number is what the distance of the common parts is multiplied by.
+        """
         w_alignment, w_residual, w_ranking, w_map = weights
         spread = sum(self.of_c) / n
         divisor = max(spread, eps)
-        alignment = (self.distance + n * self.apart[0]) / (n * divisor)
+        alignment = self.apart / (n * divisor)
         pull = 2 * w_alignment / (n * divisor)
+        by_own = -pull * alignment * (spread > eps)
         least = -self.of_target[0] * self.of_target[1] / n**3
         terms, gaps, rates = [alignment, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0], []
         for m in range(2):
@@ -151,10 +157,7 @@ class _Sums(NamedTuple):
             active = (energy > least) * w_residual / whole
             terms[1] += max(energy, least) / (2 * whole)
             variance = max(self.of_target[m] / n, eps)
-            of_part = [
-                error[m] / n + off
-                for error, off in zip((self.error_c, self.error_e, self.error_s), self.off[m], strict=True)
-            ]
+            of_part = [error[m] / n for error in (self.error_c, self.error_e, self.error_s)]
             c, e, s = (gap / variance for gap in of_part)
             first, last = (c - e + MARGIN) / temperature, (e - s + MARGIN) / temperature
             terms[2] += _softplus(first) + _softplus(last)
@@ -162,33 +165,15 @@ class _Sums(NamedTuple):
             gaps = [before + gap for before, gap in zip(gaps, of_part, strict=True)]
             rates.append(
                 [
-                    -2 / variance * (w_map + w_ranking / temperature * _sigmoid(first)),
-                    2 / variance * w_ranking / temperature * _sigmoid(last),
+                    -2 / (n * variance) * (w_map + w_ranking / temperature * _sigmoid(first)),
+                    -2 / (n * variance) * w_ranking / temperature * _sigmoid(last),
                     -active / (n * (n - 3)),
                     active / ((n - 2) * (n - 3)),
                     -active * chance,
-                    pull * (1 - alignment * (spread > eps)),
-                    -pull,
+                    by_own,
                 ]
             )
-        return terms, gaps, [list(each) for each in zip(*rates, strict=True)]
-
-
-def _centred(first: Tensor, second: Tensor) -> Both:
-    both = torch.stack([first, second])
-    means = both.mean(1, keepdim=True)
-    return both.sub_(means), means
-
-
-def _numbers(rows: list[Tensor], matrices: list[Tensor], single: Tensor, vectors: Tensor) -> list[Any]:
-    """Sum up rows, and squares of matrices, and read all sums from the device at once."""
-    lengths = [torch.linalg.vector_norm(x, dim=(1, 2)) for x in matrices]
-    parts = [torch.stack(rows).sum(2), torch.stack(lengths).square(), torch.linalg.vector_norm(single).square()]
-    found = torch.cat([part.flatten() for part in (*parts, vectors.square().sum(2))]).tolist()
-    n_pairs = len(rows) + len(matrices)
-    pairs = [found[2 * k : 2 * k + 2] for k in range(n_pairs)]
-    rest = found[2 * n_pairs :]
-    return [*pairs, rest[0], [rest[1:4], rest[4:]]]
+        return terms, gaps, [list(each) for each in zip(*rates, strict=True)], pull
 
 
 def _softplus(x: float) -> float:

@@ -288,5 +288,5 @@ def _sizes(parts: list[PartsOf], present: Tensor | None) -> dict[str, Tensor]:
         parts = [PartsOf(*(x[have] for x in part)) for part, have in zip(parts, present.T, strict=True)]
     n = sum(part.common.numel() for part in parts)
     lengths = [torch.linalg.vector_norm(x) for part in parts for x in (part.common, part.specific)]
-    common, specific = (torch.stack(lengths).view(-1, 2).square().sum(0) / n).sqrt()
+    common, specific = torch.linalg.vector_norm(torch.stack(lengths).view(-1, 2), dim=0) / math.sqrt(n)
     return {"rms_common": common, "rms_specific": specific}

@@ -100,7 +100,8 @@ def test_two_processes_learn_what_one_does(loss, two):
     assert losses[-1] < losses[0]
     for rank, found in enumerate(two):
         assert found[loss.__name__][0] == pytest.approx(losses, rel=1e-10)
-        torch.testing.assert_close(found[loss.__name__][1], parameters, rtol=1e-9, atol=1e-12)
+        # A bias that the loss does not see has a gradient of rounding, which Adam divides by 1e-8.
+        torch.testing.assert_close(found[loss.__name__][1], parameters, rtol=1e-9, atol=1e-8)
         # 4 batches of 50 and one of 5, three times.
         assert found[loss.__name__][2] == 3 * (4 * 25 + (3, 2)[rank])
 
