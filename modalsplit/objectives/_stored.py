@@ -32,6 +32,8 @@ CELLS_AT_HAND, ROWS_AT_HAND = 1 << 24, 1 << 15
 WIDEST_COVARIANCE = 8192
 # Rows that are mapped at a time: they are held in double precision, too.
 ROWS_SCORED = 128
+# Rows whose anchors of all modalities are there at a time, in passes over all.
+ROWS_PASSED = 1024
 
 
 class StoredView:
@@ -383,8 +385,7 @@ class AllRows:
         if not (path.exists() and path.stat().st_size == n_bytes and stages.load("anchors") == self.widths):
             _check_room(folder, n_bytes)
             with whole_file(path) as unfinished, unfinished.open("wb") as file:
-                for rows in self._scanned(_anchors_as_written, ()):
-                    file.write(np.ascontiguousarray(rows).data)
+                file.writelines(self._scanned(_anchors_as_written, ()))
             stages.keep("anchors", lambda: self.widths)
         self._file = stack.enter_context(path.open("rb", buffering=0))
 
@@ -419,14 +420,14 @@ class AllRows:
         parts = [(rows, self.present[rows]) for rows in stretches(n_rows)]
         with self.settings.progress("mapping", n_rows, "items") as done:
             results = scanning.get()(function, (*shared, self.views, self.maps), parts)
-            for (rows, _), result in zip(parts, results, strict=True):
-                yield result
+            for rows, _ in parts:
+                yield next(results)  # not named: it would be held while the next one is made
                 done(rows.stop - rows.start)
 
     def _from_file(self, rows: slice) -> Iterator[_Block]:
-        for block in blocks_of(rows):
-            out = np.empty((block.stop - block.start, sum(self.widths)), dtype=np.float32)
-            self._read(out, block.start)
+        for start in range(rows.start, rows.stop, ROWS_PASSED):
+            out = np.empty((min(ROWS_PASSED, rows.stop - start), sum(self.widths)), dtype=np.float32)
+            self._read(out, start)
             scores, present = self._divided(out)
             yield [x.double() for x in scores], present
 
@@ -437,15 +438,13 @@ class AllRows:
 
 
 def _anchors_of(views: Sequence[Matrix], maps: Sequence[Anchors], part: tuple[slice, Tensor]) -> Iterator[_Block]:
-    """Anchors of the blocks of a stretch, and which row has which modality."""
+    """Anchors of the rows of a stretch, some at a time, and which row has which modality."""
     rows, of_stretch = part
     for block in blocks_of(rows):
         present = of_stretch[block.start - rows.start : block.stop - rows.start]
-        scores = [
-            anchor_scores(anchors, view[block], have)
-            for anchors, view, have in zip(maps, views, present.T, strict=True)
-        ]
-        yield scores, present
+        read = [view[block] for view in views]
+        for *pieces, there in zip(*(torch.split(x, ROWS_PASSED) for x in (*read, present)), strict=True):
+            yield [anchor_scores(*each) for each in zip(maps, pieces, there.T, strict=True)], there
 
 
 def _anchors_summed(
@@ -472,11 +471,14 @@ def _anchors_as_written(
     views: Sequence[Matrix], maps: Sequence[Anchors], part: tuple[slice, Tensor]
 ) -> NDArray[np.float32]:
     """Anchors side by side; NaN where a row lacks the modality."""
-    blocks = []
+    rows, _ = part
+    out = np.empty((rows.stop - rows.start, sum(len(anchors.affine.weight.T) for anchors in maps)), dtype=np.float32)
+    done = 0
     for scores, present in _anchors_of(views, maps, part):
         there = [torch.where(have[:, None], x.float(), torch.nan) for have, x in zip(present.T, scores, strict=True)]
-        blocks.append(torch.cat(there, dim=1).cpu().numpy())
-    return np.concatenate(blocks)
+        out[done : done + len(present)] = torch.cat(there, dim=1).cpu().numpy()
+        done += len(present)
+    return out
 
 
 def _check_room(folder: Path, n_bytes: int) -> None:
