@@ -76,7 +76,8 @@ def encoder(rows: float) -> dict[str, float]:
     before = memory_so_far()
     fit = timed(lambda: model.fit(*views))
     memory = memory_so_far(peak=True) - before
-    transform = timed(lambda: model.transform(*views))
+    # The fastest: the first ones also wait for memory that the machine has not handed out before.
+    transform = min(timed(lambda: model.transform(*views)) for _ in range(3))
     return {"seconds of fit": fit, "memory of fit": memory, "seconds of transform": transform}
 
 
