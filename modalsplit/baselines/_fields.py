@@ -12,11 +12,12 @@ from modalsplit.blocks import block_columns
 from modalsplit.modalities import stacked_columns
 
 Floats = NDArray[np.floating[Any]]
+ROUNDING = 8  # units of the last place of its mean by which a constant field may differ from it
 FieldSplit = str | int | Sequence[int] | Sequence[str]
 
 
 class Fields:
-    """Cut content into fields, centre them, and divide each by the root mean square of its rows.
+    """Cut content into fields, centre them, and divide each by the root mean square of the rows that are there.
 
     One number a field: the relative size of its columns says what matters in it. Without this, a picture of
     4,096 activations would outweigh a text, and the free embeddings of both sides.
@@ -43,8 +44,7 @@ class Fields:
         self._columns = [every[columns] for columns in found]
         self.widths = [len(columns) for columns in self._columns]
         self._centres = [_mean(X[:, columns]) for columns in self._columns]
-        self._sizes = [1.0] * len(self.widths)
-        self._sizes = [_size(field) for field in self._cut(X)]
+        self._sizes = [_size(X[:, columns], mean) for columns, mean in zip(self._columns, self._centres, strict=True)]
 
     def transform(self, X: Floats) -> NDArray[np.float32]:
         """Put the fields side by side.
@@ -71,10 +71,19 @@ class Fields:
 
 
 def _mean(field: Floats) -> Floats:
-    present = ~np.isnan(field).any(axis=1)
-    mean: Floats = field[present].mean(axis=0) if present.any() else np.zeros(field.shape[1])
+    there = field[_present(field)]
+    mean: Floats = there.mean(axis=0) if len(there) else np.zeros(field.shape[1])
     return mean
 
 
-def _size(field: Floats) -> float:
-    return float(np.sqrt(np.square(field).sum(axis=1).mean())) or 1.0
+def _size(field: Floats, centre: Floats) -> float:
+    """Root mean square of the rows that are there; 1 if they differ by rounding alone."""
+    apart = field[_present(field)] - centre
+    size = float(np.sqrt(np.square(apart).sum(axis=1).mean())) if len(apart) else 0.0
+    rounding = ROUNDING * np.finfo(apart.dtype).eps * float(np.linalg.norm(centre))
+    return size if size > rounding else 1.0
+
+
+def _present(field: Floats) -> NDArray[np.bool_]:
+    present: NDArray[np.bool_] = ~np.isnan(field).any(axis=1)
+    return present

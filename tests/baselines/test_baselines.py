@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV
@@ -8,6 +9,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from modalsplit import Interactions
 from modalsplit.baselines import EASE, ContentKNN, Popularity, PopularityOfNeighbours
+from modalsplit.baselines._fields import Fields
 from modalsplit.datasets import load_wines
 from modalsplit.evaluate import evaluate, ndcg_at, split_interactions, warm_start_folds
 
@@ -150,3 +152,22 @@ def test_wines_rank_the_baselines_as_measured():
     )
     assert popular == pytest.approx(0.050, abs=0.005)
     assert ease == pytest.approx(0.115, abs=0.005)
+
+
+def test_a_constant_field_keeps_its_size():
+    names = ["a__0", "a__1", "b__0", "b__1"]
+    rng = np.random.default_rng(0)
+    known = np.column_stack([rng.standard_normal((40, 2)), np.tile([0.1, 0.7], (40, 1))])
+    fields = Fields(known, names, "auto")
+    new = np.array([[0.0, 0.0, 0.2, 0.7]])
+    assert_allclose(fields.transform(new)[0, 2:], [0.1, 0.0], atol=1e-7)
+
+
+def test_the_size_of_a_field_is_that_of_the_rows_that_are_there():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    X[20:, :2] = np.nan
+    found = Fields(X, ["image__0", "image__1", "text__0", "text__1"], "auto").transform(X)
+    assert_allclose(np.square(found[:20, :2]).sum(axis=1).mean(), 1.0, rtol=1e-6)
+    assert_allclose(np.square(found[:, 2:]).sum(axis=1).mean(), 1.0, rtol=1e-6)
+    assert_array_equal(found[20:, :2], 0)
