@@ -85,5 +85,4 @@ def _size(field: Floats, centre: Floats) -> float:
 
 
 def _present(field: Floats) -> NDArray[np.bool_]:
-    present: NDArray[np.bool_] = ~np.isnan(field).any(axis=1)
-    return present
+    return np.asarray(~np.isnan(field).any(axis=1))

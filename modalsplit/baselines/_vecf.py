@@ -184,7 +184,8 @@ class VECF(GradientRecommender):
             Ids of the rows, where the index of `X` does not hold them.
         reviews : DataFrame with columns "user", "item" and "text", optional
             What users wrote of items, by the ids of users and items. Reviews of pairs that are not in `y` are not
-            read: they may belong to test data.
+            read: they may belong to test data. Of several reviews of a pair the last row is read; rows without text are
+            left out.
 
         Returns
         -------
@@ -288,11 +289,12 @@ class VECF(GradientRecommender):
         missing = {"user", "item", "text"} - set(reviews.columns)
         if missing:
             raise ValueError(f"reviews lacks the columns {sorted(missing)}; it has {list(reviews.columns)}.")
-        users = pd.Index(self.user_ids_).get_indexer(reviews["user"])
-        items = pd.Index(self.item_ids_[self.trained_]).get_indexer(reviews["item"])
+        written = reviews.dropna(subset=["text"]).drop_duplicates(["user", "item"], keep="last")
+        users = pd.Index(self.user_ids_).get_indexer(written["user"])
+        items = pd.Index(self.item_ids_[self.trained_]).get_indexer(written["item"])
         pairs = pd.MultiIndex.from_arrays([taken.users.cpu().numpy(), taken.items.cpu().numpy()])
         place = pairs.get_indexer(pd.MultiIndex.from_arrays([users, items]))
-        texts = [_words(text) for text in reviews["text"][place >= 0]]
+        texts = [_words(text) for text in written["text"][place >= 0]]
         counts = Counter(word for text in texts for word in text)
         self.vocabulary_ = [word for word, _ in counts.most_common(self.n_words)]
         if not self.vocabulary_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, stats
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from modalsplit.evaluate._leaks import check_no_leak
 from modalsplit.evaluate._lists import OF_CATALOGUE, OF_USERS, ListStatistics
-from modalsplit.evaluate._metrics import METRICS, Empty, Ideal, measured, settled
-from modalsplit.evaluate._placements import Ties, joined, place, score_blocks
+from modalsplit.evaluate._metrics import METRICS, Empty, Ideal, checked_k, measured, settled
+from modalsplit.evaluate._placements import Floats, Ties, check_option, joined, judged_users, place, score_blocks
 from modalsplit.evaluate._sampling import CORRECTED, SampledNegatives, corrected
 
 OF_LISTS = (*OF_USERS, *OF_CATALOGUE)
@@ -160,6 +162,10 @@ def evaluate(
     ValueError
         If shapes or ids do not agree, scores are NaN, an item is held out and seen or was fitted on, an option
         is not known, or a metric is asked for that cannot be had.
+    TypeError
+        If `k` is no whole number, or `scores` an estimator that is no Recommender.
+    sklearn.exceptions.NotFittedError
+        If the recommender is not fitted.
 
     See Also
     --------
@@ -188,15 +194,14 @@ def evaluate(
     recall@10  0.22  0.21  0.22    10252
     ndcg@10    0.12  0.12  0.12    10252
     """
-    lengths, listed = np.atleast_1d(k).tolist(), [name for name in metrics if name in OF_LISTS]
-    if hasattr(scores, "interactions_") or isinstance(scores, Pipeline):
-        recommender = scores[-1] if isinstance(scores, Pipeline) else scores
-        _check_ids(recommender, held_out)
-        check_no_leak(recommender.interactions_, held_out)
-        seen = recommender.interactions_ if seen is None else seen
-        scores = recommender._score_users
+    lengths = _lengths(k)
+    check_option("ideal", ideal, Ideal)
+    check_option("empty", empty, Empty)
+    if users is not None:
+        users = judged_users(users, np.shape(held_out)[1])
+    scores, seen = _scores_and_seen(scores, held_out, seen)
     _check_metrics(metrics, candidates, seen)
-    lists = _list_statistics(lengths, seen) if listed else None
+    lists = _list_statistics(lengths, seen) if set(metrics) & set(OF_LISTS) else None
     parts = []
     for part in score_blocks(scores, held_out, seen=seen, users=users, block=block):
         parts.append(place(part, ties, candidates, depth=max(lengths)))
@@ -204,14 +209,13 @@ def evaluate(
             lists.add(part)
     placed = joined(iter(parts))
     n_unseen = placed.n_rivals if candidates is None else _n_unseen(held_out, seen, users)
-    found = {} if lists is None else lists.per_user()
-    for n in lengths:
-        for name in set(metrics) - set(OF_LISTS):
-            if candidates is not None and candidates.correction is not None:
-                values = corrected(name, placed, n_unseen, n, candidates.correction, ideal)
-                found[f"{name}@{n}"] = settled(values, placed, empty)
-            else:
-                found[f"{name}@{n}"] = measured(name, placed, n, ideal=ideal, empty=empty)
+    found = {} if lists is None else {name: _zeros(values, empty) for name, values in lists.per_user().items()}
+    for n, name in product(lengths, set(metrics) - set(OF_LISTS)):
+        if candidates is not None and candidates.correction is not None:
+            values = corrected(name, placed, n_unseen, n, candidates.correction, ideal)
+            found[f"{name}@{n}"] = settled(values, placed, empty)
+        else:
+            found[f"{name}@{n}"] = measured(name, placed, n, ideal=ideal, empty=empty)
     names = [f"{name}@{n}" for n in lengths for name in metrics if name not in OF_CATALOGUE]
     per_user = pd.DataFrame({name: found[name] for name in names}, index=_user_index(held_out, users))
     if empty == "skip":
@@ -219,6 +223,34 @@ def evaluate(
     of_catalogue = {} if lists is None else lists.catalogue()
     wanted = [f"{name}@{n}" for n in lengths for name in metrics if name in OF_CATALOGUE]
     return Evaluation(per_user, pd.Series({name: of_catalogue[name] for name in wanted}, dtype=float))
+
+
+def _lengths(k: int | Sequence[int]) -> list[int]:
+    lengths = [checked_k(length) for length in np.atleast_1d(np.asarray(k)).tolist()]
+    if not lengths:
+        raise ValueError("k is empty, but lists have at least one length.")
+    return lengths
+
+
+def _scores_and_seen(scores: Any, held_out: Any, seen: Any) -> tuple[Any, Any]:
+    """Let a recommender score users; what it was fitted on is seen, if nothing else is."""
+    recommender = scores[-1] if isinstance(scores, Pipeline) else scores
+    if not hasattr(recommender, "fit"):
+        return scores, seen
+    if not hasattr(recommender, "_score_users"):
+        raise TypeError(
+            f"{type(recommender).__name__} is no Recommender of modalsplit, so its scores are not known. Give them: a matrix of "
+            "shape (n_items, n_users), or a function of user positions."
+        )
+    check_is_fitted(recommender, "interactions_")
+    _check_ids(recommender, held_out)
+    check_no_leak(recommender.interactions_, held_out)
+    return recommender._score_users, recommender.interactions_ if seen is None else seen
+
+
+def _zeros(values: Floats, empty: Empty) -> Floats:
+    """Let users without held-out items count as 0, if they count."""
+    return np.nan_to_num(values, nan=0.0) if empty == "zero" else values
 
 
 def _check_ids(recommender: Any, held_out: Any) -> None:
@@ -239,6 +271,8 @@ def _user_index(held_out: Any, users: ArrayLike | None) -> pd.Index:
 
 def _check_metrics(metrics: Sequence[str], candidates: SampledNegatives | None, seen: Any) -> None:
     known = [*METRICS, *OF_LISTS]
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics is a list of names, but {metrics!r} was given: write [{metrics!r}].")
     unknown = sorted(set(metrics) - set(known))
     if unknown:
         raise ValueError(f"metrics may be {known}, but {unknown} was given.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse, stats
 
-from modalsplit.evaluate._placements import by_user
+from modalsplit.evaluate._placements import by_user, check_same_ids
 
 CHANCE = 1e-6  # how unlikely an honest draw must be to be refused
 
@@ -60,10 +60,7 @@ def _check_alike(parts: dict[str, Any]) -> None:
     for (one, a), (other, b) in combinations(parts.items(), 2):
         if np.shape(a) != np.shape(b):
             raise ValueError(f"{one} has shape {np.shape(a)}, but {other} has shape {np.shape(b)}.")
-        for what in ("item_ids", "user_ids"):
-            left, right = getattr(a, what, None), getattr(b, what, None)
-            if left is not None and right is not None and not np.array_equal(left, right):
-                raise ValueError(f"{what} of {one} and {other} differ. Split one Interactions into its parts.")
+        check_same_ids(one, a, other, b)
 
 
 def _check_negatives(train: sparse.csr_array, negatives: sparse.csr_array, held_out: list[sparse.csr_array]) -> None:

@@ -47,7 +47,8 @@ class ListStatistics:
         """
         is_judged = np.diff(block.held_out.indptr) > 0
         n_seen, n_users = np.diff(block.seen.indptr), len(is_judged)
-        self.profiles.append((block.seen @ self.share)[is_judged & (n_seen > 0)] / n_seen[is_judged & (n_seen > 0)])
+        total = np.where(is_judged & (n_seen > 0), block.seen @ self.share, np.nan)
+        self.profiles.append(total / np.maximum(n_seen, 1))
         user, item, score = _top(block, max(self.log_unlisted), is_judged)
         for k, log_unlisted in self.log_unlisted.items():
             chance = _chance_to_be_listed(user, score, k, n_users)
@@ -76,12 +77,13 @@ class ListStatistics:
             By name, such as ``"coverage@10"``.
         """
         profiles = np.concatenate(self.profiles)
+        took = ~np.isnan(profiles)
         out = {}
         for k, log_unlisted in self.log_unlisted.items():
             out[f"coverage@{k}"] = float(np.mean(-np.expm1(log_unlisted)))
             listed = np.concatenate(self.found[f"popularity@{k}"])
-            taste = profiles.mean() if len(profiles) else np.nan
-            out[f"popularity_lift@{k}"] = float(np.nanmean(listed) / taste - 1)
+            lift = listed[took].mean() / profiles[took].mean() - 1 if took.any() else np.nan
+            out[f"popularity_lift@{k}"] = float(lift)
         return out
 
 

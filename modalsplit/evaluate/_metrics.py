@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -343,7 +344,9 @@ def gain(placed: Placements, weights: Floats) -> Floats:
 
 
 def checked_k(k: int) -> int:
-    """Refuse lists without items."""
+    """Refuse lists without items, and of other than whole lengths."""
+    if not isinstance(k, Integral):
+        raise TypeError(f"k must be a whole number of items, but {k!r} was given.")
     if k < 1:
         raise ValueError(f"k={k}, but a list holds at least 1 item.")
     return k

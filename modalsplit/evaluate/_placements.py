@@ -122,13 +122,16 @@ def score_blocks(
     Raises
     ------
     ValueError
-        If shapes do not agree, scores are NaN, or an item is both seen and held out.
+        If shapes or ids do not agree, scores are NaN, an item is both seen and held out, or `users` or `block` is wrong.
     """
+    if block < 1:
+        raise ValueError(f"block={block}, but at least 1 user must be scored at once.")
+    check_same_ids("held_out", held_out, "seen", seen)
     targets = by_user(held_out, "held_out")
     masked = sparse.csr_array(targets.shape, dtype=bool) if seen is None else by_user(seen, "seen")
     scores = scores if callable(scores) else np.asarray(scores)
     _check_agreement(scores, targets, masked)
-    judged = np.arange(targets.shape[0]) if users is None else np.asarray(users)
+    judged = judged_users(users, targets.shape[0])
     for start in range(0, max(len(judged), 1), block):
         part = judged[start : start + block]
         own = _scores_of(scores, part, targets.shape[1])
@@ -248,6 +251,62 @@ def by_user(matrix: Any, name: str) -> sparse.csr_array:
     positive = sparse.csr_array(sparse.coo_array(matrix).T.tocsr() > 0)
     positive.sort_indices()
     return positive
+
+
+def check_same_ids(one: str, a: Any, other: str, b: Any) -> None:
+    """Refuse interactions of other items or users, or in another order, where both have ids.
+
+    Parameters
+    ----------
+    one, other : str
+        What the interactions are called in errors.
+    a, b : Interactions, or any matrix, which has no ids
+        The interactions.
+
+    Raises
+    ------
+    ValueError
+        If ids differ.
+    """
+    for what in ("item_ids", "user_ids"):
+        left, right = getattr(a, what, None), getattr(b, what, None)
+        if left is not None and right is not None and not np.array_equal(left, right):
+            raise ValueError(f"{what} of {one} and {other} differ. Split one Interactions into its parts.")
+
+
+def judged_users(users: ArrayLike | None, n_users: int) -> NDArray[np.intp]:
+    """Read which users are judged.
+
+    Parameters
+    ----------
+    users : array-like of int of shape (n_judged,), optional
+        Positions; all by default.
+    n_users : int
+        How many there are.
+
+    Returns
+    -------
+    ndarray of int of shape (n_judged,)
+        Positions.
+
+    Raises
+    ------
+    ValueError
+        If something else than positions is given.
+    """
+    if users is None:
+        return np.arange(n_users)
+    chosen = np.asarray(users)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        raise ValueError(
+            f"users must be a list of positions, but has shape {chosen.shape} and dtype {chosen.dtype}. "
+            "np.flatnonzero(mask) makes them of a mask, np.flatnonzero(np.isin(Y.user_ids, ids)) of ids."
+        )
+    if chosen.size and not (chosen.min() >= 0 and chosen.max() < n_users):
+        raise ValueError(
+            f"users holds {chosen.min()} to {chosen.max()}, but the {n_users} users are at 0 to {n_users - 1}."
+        )
+    return chosen.astype(np.intp)
 
 
 def check_option(name: str, value: str, options: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -45,6 +46,8 @@ class SampledNegatives:
 
     Raises
     ------
+    TypeError
+        If `n` or `random_state` is no whole number.
     ValueError
         If a value is not allowed.
 
@@ -72,6 +75,9 @@ class SampledNegatives:
     random_state: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("n", "random_state"):
+            if not isinstance(getattr(self, name), Integral):
+                raise TypeError(f"{name} must be a whole number, but {getattr(self, name)!r} was given.")
         if self.n < 1:
             raise ValueError(f"n={self.n}, but at least 1 candidate must be drawn.")
         if self.rule not in get_args(Rule):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from modalsplit.evaluate._metrics import measured
-from modalsplit.evaluate._placements import placements
+from modalsplit.evaluate._placements import check_same_ids, placements
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ class RankingScorer:
         Raises
         ------
         ValueError
-            If no user has a held-out item, or the seen items are asked for and rows are not known by id.
+            If no user has a held-out item, items or users of `y` are others or in another order, or the seen items are
+            asked for and rows are not known by id.
         """
         if isinstance(estimator, Pipeline):
             X = estimator[:-1].transform(X) if len(estimator) > 1 else X
             estimator = estimator[-1]
+        _check_ids(estimator, X, y)
         scores, held_out = _as_matrix(estimator.decision_function(X)), _as_matrix(y)
         placed = placements(scores, held_out, seen=self._seen(estimator, X))
         if not len(placed.user):
@@ -128,6 +132,13 @@ def recall_at(k: int = 10, *, exclude_seen: bool = False) -> RankingScorer:
     recall_at_k : The metric itself.
     """
     return RankingScorer("recall", k, exclude_seen)
+
+
+def _check_ids(estimator: Any, X: Any, y: Any) -> None:
+    """Refuse held-out interactions of other rows or users, where both sides have ids; integers in an index are none."""
+    if hasattr(X, "iloc") and not pd.api.types.is_integer_dtype(X.index.dtype):
+        check_same_ids("X", SimpleNamespace(item_ids=X.index.to_numpy()), "y", y)
+    check_same_ids("the recommender", SimpleNamespace(user_ids=getattr(estimator, "user_ids_", None)), "y", y)
 
 
 def _as_matrix(values: Any) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from modalsplit.evaluate._evaluate import Evaluation, evaluate
 from modalsplit.evaluate._leaks import check_no_leak
+from modalsplit.evaluate._metrics import checked_k
 from modalsplit.evaluate._sampling import SampledNegatives
 
 
@@ -79,6 +80,8 @@ def select(
     ------
     ValueError
         If there is no model, parts overlap, or the metric is NaN or cannot be had.
+    TypeError
+        If `k` is no whole number.
 
     See Also
     --------
@@ -104,6 +107,7 @@ def select(
     named = dict(models) if isinstance(models, Mapping) else dict(enumerate(models))
     if not named:
         raise ValueError("models is empty, so there is nothing to choose from.")
+    checked_k(k)
     check_no_leak(train, valid)
     best, best_name, best_value, results = None, None, float("nan"), {}
     for name, model in named.items():

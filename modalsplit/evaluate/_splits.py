@@ -318,7 +318,8 @@ def parts_by_place(
     n_taken = np.bincount(group, minlength=n_groups)
     part_of, left = np.zeros(len(group), dtype=np.intp), n_taken
     for part in range(len(shares) - 1, 0, -1):
-        wanted = np.maximum(np.floor(shares[part] * n_taken + 0.5), 1).astype(np.intp)
+        # A product such as 0.29 * 50 lies below the half that it stands for.
+        wanted = np.maximum(np.floor(np.round(shares[part] * n_taken, 9) + 0.5), 1).astype(np.intp)
         start = left - np.clip(wanted, 0, np.maximum(left - 1, 0))
         part_of[(place >= start[group]) & (place < left[group])] = part
         left = start

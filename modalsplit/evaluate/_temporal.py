@@ -77,14 +77,22 @@ def interaction_times(
     rows, columns = (
         pd.Index(ids).get_indexer(pd.Index(frame[column])) for ids, column in ((Y.item_ids, item), (Y.user_ids, user))
     )
-    when = frame[time].to_numpy()
-    when = when.astype(np.int64).astype(float) if np.issubdtype(when.dtype, np.datetime64) else when.astype(float)
+    when = _numbers(frame[time])
     known = (rows >= 0) & (columns >= 0)
     table = pd.DataFrame({"row": rows[known], "column": columns[known], "time": when[known]}).sort_values("time")
     once = table.drop_duplicates(["row", "column"], keep=keep)
     return sparse.coo_array(
         (once["time"].to_numpy(), (once["row"].to_numpy(), once["column"].to_numpy())), shape=Y.shape
     )
+
+
+def _numbers(times: pd.Series[Any]) -> NDArray[np.float64]:
+    if pd.api.types.is_numeric_dtype(times):
+        return times.to_numpy(dtype=float)
+    try:
+        return pd.to_datetime(times, utc=True).dt.tz_localize(None).to_numpy().astype(np.int64).astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The column {times.name!r} holds neither numbers nor dates: {error}") from error
 
 
 def leave_one_out(Y: Any, *, times: Any = None, random_state: int | np.random.RandomState | None = None) -> Split:
@@ -201,12 +209,15 @@ def _in_time(taken: sparse.coo_array, times: Any, random_state: int | np.random.
 def _times_of(taken: sparse.coo_array, times: Any) -> NDArray[np.float64]:
     if np.shape(times) != taken.shape:
         raise ValueError(f"times has shape {np.shape(times)}, but Y has shape {taken.shape}.")
-    if not hasattr(times, "tocoo"):
-        return np.asarray(times, dtype=float)[taken.row, taken.col]
-    listed = times.tocoo()
-    # By position, not by value: a stored zero is a time.
-    known = pd.Series(listed.data, index=listed.row.astype(np.int64) * taken.shape[1] + listed.col)
-    when = known.reindex(taken.row.astype(np.int64) * taken.shape[1] + taken.col).to_numpy(dtype=float)
+    if hasattr(times, "tocoo"):
+        listed = times.tocoo()
+        # By position, not by value: a stored zero is a time.
+        known = pd.Series(listed.data, index=listed.row.astype(np.int64) * taken.shape[1] + listed.col)
+        if not known.index.is_unique:
+            raise ValueError(f"times has {int(known.index.duplicated().sum())} second times of a pair. Keep one.")
+        when = known.reindex(taken.row.astype(np.int64) * taken.shape[1] + taken.col).to_numpy(dtype=float)
+    else:
+        when = np.asarray(times, dtype=float)[taken.row, taken.col]
     if np.isnan(when).any():
         raise ValueError(f"{int(np.isnan(when).sum())} interactions have no time. Make times from the same table as Y.")
     return when

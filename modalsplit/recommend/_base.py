@@ -236,13 +236,17 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If `sample_weight` is given, or `y` has no positives.
+            If `sample_weight` is given, `y` has no positives, or its items or users are others or in another order.
         """
         if sample_weight is not None:
             raise ValueError("score does not support sample_weight: NDCG weighs users, not the rows of X.")
         scores = self.decision_function(X, item_ids=item_ids).reshape(-1, self.n_users_)
-        relevant = read_interactions(y).positives
+        relevant, _, user_ids = read_interactions(y, row_ids(X, item_ids))
         _check_shapes(len(scores), relevant)
+        if user_ids is not None and not np.array_equal(user_ids, self.user_ids_):
+            raise ValueError(
+                "The users of y are not those of fit, in the same order. Split one Interactions into its parts."
+            )
         return float(np.nanmean(ndcg_at_k(scores, relevant, 10)))
 
     def seen(self, X: Any, *, item_ids: ArrayLike | None = None) -> sparse.csr_array | None:
@@ -429,7 +433,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         at_once = max(RANKED_BYTES // a_user, min(ENOUGH_USERS, MOST_RANKED_BYTES // a_user), 1)
         for block in gen_batches(taken.shape[0], at_once):
             scores = score(block)
-            if exclude_seen and not (scores.flags.owndata and scores.flags.writeable):
+            if not scores.flags.writeable or (exclude_seen and not scores.flags.owndata):
                 scores = np.array(scores)
             if exclude_seen:
                 scores[taken[block].nonzero()] = -np.inf

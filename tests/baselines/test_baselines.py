@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,3 +173,10 @@ def test_the_size_of_a_field_is_that_of_the_rows_that_are_there():
     assert_allclose(np.square(found[:20, :2]).sum(axis=1).mean(), 1.0, rtol=1e-6)
     assert_allclose(np.square(found[:, 2:]).sum(axis=1).mean(), 1.0, rtol=1e-6)
     assert_array_equal(found[20:, :2], 0)
+
+
+def test_popularity_ranks_for_one_user_without_warnings(shop):
+    model = Popularity().fit(*shop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.recommend(model.user_ids_[:1], k=3, exclude_seen=False)

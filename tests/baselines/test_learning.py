@@ -199,6 +199,17 @@ def reviews_of(X, Y):
     )
 
 
+def test_vecf_reads_one_review_of_a_pair_and_no_missing_text(shop):
+    X, train, _ = shop
+    last = reviews_of(X, train)
+    first = last.assign(text="an earlier and longer opinion of it")
+    lacking = last.iloc[:3].assign(text=[None, np.nan, pd.NA])
+    model = VECF(8, n_regions=4, max_words=8, random_state=0, **QUICK)
+    vocabulary = clone(model).fit(X, train, reviews=last).vocabulary_
+    found = clone(model).fit(X, train, reviews=pd.concat([first, last, lacking], ignore_index=True))
+    assert found.vocabulary_ == vocabulary
+
+
 def test_vecf_learns_to_write_from_training_reviews_only(shop):
     X, train, test = shop
     secret = reviews_of(X, test).assign(text="secret")

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
 from modalsplit import Interactions
 from modalsplit.baselines import Popularity
@@ -126,3 +129,46 @@ def test_a_dot_product_scores_users_by_vectors():
         np.testing.assert_allclose(score(np.array(asked)), users[asked] @ items.T)
     with pytest.raises(ValueError, match=r"users has shape \(9, 3\) and items \(7, 2\)"):
         dot_product(users, items[:, :2])
+
+
+def test_seen_must_have_the_ids_of_what_is_held_out(parts, scores):
+    train, _, test = parts
+    moved = Interactions(train.toarray()[:, ::-1], item_ids=train.item_ids, user_ids=train.user_ids[::-1])
+    for judge in (evaluate, recall_at_k, ndcg_at_k):
+        with pytest.raises(ValueError, match="user_ids of held_out and seen differ"):
+            judge(scores, test, seen=moved)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"metrics": "ndcg"}, ValueError, r"write \['ndcg'\]"),
+        ({"k": 2.0}, TypeError, "whole number of items"),
+        ({"k": []}, ValueError, "at least one length"),
+        ({"users": ["u1"]}, ValueError, "list of positions"),
+        ({"users": np.ones(80, dtype=bool)}, ValueError, "flatnonzero"),
+        ({"users": [80]}, ValueError, "0 to 79"),
+        ({"block": 0}, ValueError, "block=0"),
+        ({"ideal": "x", "metrics": ["recall"]}, ValueError, "ideal must be one of"),
+        ({"empty": "x", "metrics": ["novelty"]}, ValueError, "empty must be one of"),
+    ],
+)
+def test_what_is_wrong_with_the_input_is_said(parts, scores, given, error, message):
+    train, _, test = parts
+    with pytest.raises(error, match=message):
+        evaluate(scores, test, seen=train, **given)
+
+
+def test_no_users_are_no_rows(parts, scores):
+    assert evaluate(scores, parts[2], users=[]).per_user.shape == (0, 2)
+
+
+@pytest.mark.parametrize("model", [Popularity(), make_pipeline(Popularity())], ids=repr)
+def test_a_recommender_must_be_fitted(parts, model):
+    with pytest.raises(NotFittedError):
+        evaluate(model, parts[2])
+
+
+def test_other_estimators_must_give_scores(parts):
+    with pytest.raises(TypeError, match="Ridge is no Recommender"):
+        evaluate(Ridge(), parts[2])

@@ -89,3 +89,23 @@ def test_the_catalogue_stands_below_the_users_in_the_summary(model):
 def test_lists_need_what_training_has_shown():
     with pytest.raises(ValueError, match=r"\['novelty'\] need the interactions of training"):
         evaluate(np.ones((3, 3)), np.eye(3), metrics=["novelty"])
+
+
+def test_lift_compares_the_same_users():
+    # Users 0 and 1 are judged; of them only user 0 has a history.
+    seen = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]], dtype=float)
+    held_out = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=float)
+    scores = np.tile([[4.0], [1], [3], [2]], (1, 3))
+    found = evaluate(scores, held_out, seen=seen, k=1, metrics=["popularity_lift"])
+    assert found.catalogue["popularity_lift@1"] == pytest.approx((1 / 3) / (2 / 3) - 1)
+
+
+def test_users_without_held_out_items_count_as_0_if_asked():
+    held_out, seen = np.zeros((8, 5)), np.zeros((8, 5))
+    held_out[0, 1:], seen[1, :2] = 1, 1
+    scores = np.random.default_rng(0).random((8, 5))
+    asked = {"seen": seen, "metrics": ["ndcg", "novelty", "popularity"], "k": 2}
+    zero, skipped = (evaluate(scores, held_out, empty=empty, **asked) for empty in ("zero", "skip"))
+    assert (zero.per_user.loc[0] == 0).all()
+    np.testing.assert_array_equal(zero.per_user.loc[1:], skipped.per_user)
+    assert zero.summary(random_state=0).notna().all(axis=None)

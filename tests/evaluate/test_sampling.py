@@ -151,3 +151,9 @@ def test_metrics_that_cannot_be_had_are_refused():
         evaluate(np.ones((3, 3)), np.eye(3), metrics=["mrr"], candidates=SampledNegatives(1, correction=0.1))
     with pytest.raises(ValueError, match=r"\['coverage'\] judge lists of all items"):
         evaluate(np.ones((3, 3)), np.eye(3), metrics=["coverage"], candidates=SampledNegatives(1))
+
+
+@pytest.mark.parametrize("given", [{"random_state": None}, {"n": 10.0}])
+def test_numbers_must_be_whole(given):
+    with pytest.raises(TypeError, match="whole number"):
+        SampledNegatives(**given)

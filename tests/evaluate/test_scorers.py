@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modalsplit import Interactions
+from modalsplit.baselines import ContentKNN
 from modalsplit.evaluate import RankingScorer, evaluate, ndcg_at, ndcg_at_k, recall_at, recall_at_k, warm_start_folds
 
 
@@ -139,3 +140,17 @@ def test_a_scorer_of_any_metric_can_be_made(liked, metric):
     assert RankingScorer(metric, 5, exclude_seen=False)(model, X, Y) == pytest.approx(expected)
     with pytest.raises(ValueError, match="but 'auc' was given"):
         RankingScorer("auc", 5, exclude_seen=False)(model, X, Y)
+
+
+@pytest.mark.parametrize("axis", ["items", "users"])
+def test_other_rows_and_users_are_refused(axis):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((20, 3)), index=[f"i{i}" for i in range(20)])
+    Y = Interactions(rng.random((20, 15)) < 0.4, item_ids=X.index, user_ids=[f"u{u}" for u in range(15)])
+    model = ContentKNN().fit(X, Y)
+    order = rng.permutation(20 if axis == "items" else 15)
+    moved = Y[order] if axis == "items" else Y[:, order]
+    for score in (ndcg_at(10), recall_at(10), ContentKNN.score):
+        assert score(model, X, Y) > 0
+        with pytest.raises(ValueError, match=r"differ|order"):
+            score(model, X, moved)

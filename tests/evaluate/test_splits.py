@@ -191,3 +191,10 @@ def test_folds_that_leave_nothing_to_train_on_are_refused():
         interaction_folds(np.eye(4), 2)
     with pytest.raises(ValueError, match=r"by must be one of \['user', 'global'\], but 'item'"):
         interaction_folds(np.eye(4), by="item")
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.29, 15), (0.57, 29)])
+def test_halves_are_rounded_up(share, n):
+    # 0.29 * 50 and 0.57 * 50 are below 14.5 and 28.5 in floating point.
+    _, test = split_interactions(np.ones((50, 1)), shares=(1 - share, share), random_state=0)
+    assert test.nnz == n

@@ -1,3 +1,5 @@
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,3 +131,40 @@ def test_a_part_that_would_be_empty_is_refused():
         temporal_split(np.ones((3, 3)), np.ones((3, 3)))
     with pytest.raises(ValueError, match="shares must be those of training, validation and test"):
         temporal_split(np.ones((3, 3)), np.ones((3, 3)), shares=(0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.to_datetime(["2020-01-01", "2020-01-03"], utc=True),
+        pd.to_datetime(["2020-01-01", "2020-01-03"]),
+        [datetime.date(2020, 1, 1), datetime.date(2020, 1, 3)],
+        ["2020-01-01", "2020-01-03"],
+    ],
+    ids=["aware", "naive", "date", "text"],
+)
+def test_dates_of_all_kinds_are_times(cells):
+    frame = pd.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "x"], "timestamp": cells})
+    first, second = interaction_times(frame, Interactions.from_frame(frame)).data
+    assert first < second
+
+
+def test_a_column_of_neither_numbers_nor_dates_is_named():
+    frame = pd.DataFrame({"user_id": ["a"], "item_id": ["x"], "timestamp": ["soon"]})
+    with pytest.raises(ValueError, match="'timestamp' holds neither numbers nor dates"):
+        interaction_times(frame, Interactions.from_frame(frame))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.coo_array])
+@pytest.mark.parametrize("split", [leave_one_out, temporal_split])
+def test_a_missing_time_is_refused(kind, split):
+    times = np.arange(12.0).reshape(6, 2)
+    times[0, 0] = np.nan
+    with pytest.raises(ValueError, match="1 interactions have no time"):
+        split(np.ones((6, 2)), times=kind(times))
+
+
+def test_a_second_time_of_a_pair_is_refused():
+    times = sparse.coo_array(([1.0, 2.0, 3.0], ([0, 0, 1], [0, 0, 0])), shape=(2, 1))
+    with pytest.raises(ValueError, match="1 second times of a pair"):
+        leave_one_out(np.ones((2, 1)), times=times)

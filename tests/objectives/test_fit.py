@@ -171,7 +171,9 @@ def test_runs_on_every_device(device):
 def test_variates_that_agree_better_win_only_beyond_chance():
     generator = torch.Generator().manual_seed(0)
     z, noise = (torch.randn(200, 2, dtype=torch.float64, generator=generator) for _ in range(2))
-    verdict = lambda v, rank: Verdict({(0, 1): PairVerdict(rank, z[0, :0], (z - v)[:, :rank].square().cumsum(1), z[:0, 0])})
+    verdict = lambda v, rank: Verdict(
+        {(0, 1): PairVerdict(rank, z[0, :0], (z - v)[:, :rank].square().cumsum(1), z[:0, 0])}
+    )
     near, far = z + 0.1 * noise, z + 0.5 * noise
     assert agrees_better(verdict(near, 2), verdict(far, 2))
     assert not agrees_better(verdict(far, 2), verdict(near, 2))
