@@ -50,7 +50,9 @@ shares = pd.DataFrame({items.title[item]: pamd[-1].explain(user, item) for item 
 print(shares.round(2).to_string())
 
 figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-shares.drop(columns="bias").iloc[::-1].plot.barh(stacked=True, ax=axis, width=0.8, color=["0.6", "#0072b2", "#56b4e9", "#d55e00", "#e69f00"])
+shares.drop(columns="bias").iloc[::-1].plot.barh(
+    stacked=True, ax=axis, width=0.8, color=["0.6", "#0072b2", "#56b4e9", "#d55e00", "#e69f00"]
+)
 axis.axvline(0, color="black", linewidth=0.8)
 axis.set(xlabel="added to the score", title=f"What recommends these wines to user {user}")
 axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -58,8 +58,8 @@ def epochs(estimator: Any, max_epochs: int | None, **fit_inputs: Any) -> Iterato
     Yields
     ------
     callable
-        Call it with a function that returns the fitted attributes so far, after each epoch; it returns
-        True when a callback asked to stop.
+        Call it after each epoch with a function that returns the fitted attributes so far, or with None if there are none
+        yet; it returns True when a callback asked to stop.
     """
     if _with_callbacks is None:
         yield lambda attributes: False
@@ -67,7 +67,7 @@ def epochs(estimator: Any, max_epochs: int | None, **fit_inputs: Any) -> Iterato
     context = estimator._init_callback_context(max_subtasks=max_epochs)
     context.call_on_fit_task_begin(estimator=estimator, **fit_inputs)
 
-    def end_of_epoch(attributes: Callable[[], dict[str, Any]]) -> bool:
+    def end_of_epoch(attributes: Callable[[], dict[str, Any]] | None) -> bool:
         task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=estimator)
         return bool(task.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=attributes, **fit_inputs))
 

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks, wrap_output
-from modalsplit.blocks import Columns, block_columns, block_names
+from modalsplit.blocks import SEPARATOR, Columns, block_columns, block_names
 from modalsplit.exceptions import ConvergenceError
 from modalsplit.files._packed import PackedModules
 from modalsplit.modalities import (
@@ -309,7 +309,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     random_state : int, RandomState or None, default=None
         Makes results repeatable. torch's global generator is not touched.
     verbose : int, default=0
-        1 shows a progress bar. scikit-learn's own callbacks work as well, from its release 1.9 on.
+        1 shows a progress bar. scikit-learn's own callbacks work as well, from its release 1.9 on, but those that score a model
+        while it is fitted find none: an encoder is put together at the end.
 
     Attributes
     ----------
@@ -512,7 +513,7 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         ):
             settings = replace(
                 self._settings(most, seed, device),
-                on_epoch=lambda record: end_of_epoch(dict),
+                on_epoch=lambda record: end_of_epoch(None),
                 on_interrupt=lambda: self._warn_of_interrupt(checkpoint),
                 stages=stages,
             )
@@ -567,8 +568,10 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         seen = see(seen, [_tensor(view, torch.device("cpu")) for view in views])
         most = self._most_components([view.numpy() for view in seen["rows"]])
         settings = self._settings(most, seen["seed"], torch.device("cpu"))
+        if self.n_components == "auto":
+            settings = replace(settings, n_components=automatic_width(seen["rows"], settings))
         fitted = fit_seen(seen, settings)
-        self._remember(fitted, most, _torch_dtype(views))
+        self._remember(fitted, settings.n_components, _torch_dtype(views))
         self._seen = seen
         return self
 
@@ -835,42 +838,71 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         if X is None and y is None:
             raise ValueError("transform got no modality: pass X, y or both.")
         if y is not None:
-            first, second = self._widths_of_two()
-            views = [None if X is None else self._checked(X, "X", first), self._checked(y, "y", second)]
+            self._check_two()
+            views = [None if X is None else self._checked(X, "X", 0), self._checked(y, "y", 1)]
             if X is not None:
                 check_same_items(X, y)
             return views
-        if self.fit_mode_ == "pair" and getattr(X, "shape", (0,))[-1] == self.n_features_per_modality_[0]:
-            return [self._checked(X, "X", self.n_features_per_modality_[0]), None]
+        if self._is_first_alone(X):
+            return [self._checked(X, "X", 0), None]
         whole = validate_data(self, X, reset=False, **_check_options(X))
         return [whole[:, columns] for columns in self._columns_seen()]
 
-    def _widths_of_two(self) -> tuple[int, ...]:
+    def _is_first_alone(self, X: Any) -> bool:
+        """Tell whether X has the columns of the first of two modalities; not where all columns were cut in the middle."""
+        is_known = self.fit_mode_ == "pair" or not self._is_cut()
+        first, *others = self.n_features_per_modality_
+        return is_known and len(others) == 1 and np.shape(X)[-1:] == (first,)
+
+    def _check_two(self) -> None:
         if len(self.n_features_per_modality_) > FEWEST_MODALITIES:
             raise ValueError(
                 f"y was given, but the encoder was fitted on {len(self.modality_names_)} modalities: "
                 f"{self.modality_names_}. Pass one matrix X with the columns of all, and a row of NaN in the block of "
                 "one that is missing."
             )
-        return self.n_features_per_modality_
 
     def _columns_seen(self) -> Sequence[Columns]:
         """Where the modalities stood in the columns of `fit`."""
-        names = list(getattr(self, "feature_names_in_", []))
-        unnamed = isinstance(self.split, str) and len(block_columns(names)) < FEWEST_MODALITIES
-        if self.fit_mode_ == "pair" or unnamed:
+        if self.fit_mode_ == "pair" or self._is_cut():
             first = self.n_features_per_modality_[0]
             return slice(0, first), slice(first, self.n_features_in_)
-        return stacked_columns(self.split, names, self.n_features_in_)
+        return stacked_columns(self.split, self._names_seen(), self.n_features_in_)
 
-    def _checked(self, X: Any, name: str, n_columns: int | None = None) -> NDArray[Any]:
+    def _is_cut(self) -> bool:
+        """Tell whether nothing said where the second modality begins, so that it begins in the middle."""
+        return isinstance(self.split, str) and len(block_columns(self._names_seen())) < FEWEST_MODALITIES
+
+    def _names_seen(self) -> list[str]:
+        return list(getattr(self, "feature_names_in_", []))
+
+    def _checked(self, X: Any, name: str, modality: int | None = None) -> NDArray[Any]:
+        """Check one modality, given alone; after `fit` with the number of its columns and their names."""
         array: NDArray[Any] = check_array(X, input_name=name, **_check_options(X))
-        if n_columns not in {None, array.shape[1]}:
+        if modality is None:
+            return array
+        n_columns = self.n_features_per_modality_[modality]
+        if array.shape[1] != n_columns:
             raise ValueError(
                 f"{name} has {array.shape[1]} features, but {type(self).__name__} is expecting {n_columns} features "
                 f"as input: modalities {self.modality_names_} had {self.n_features_per_modality_} columns in fit."
             )
+        self._check_names(column_names(X), name, modality)
         return array
+
+    def _check_names(self, given: list[str], name: str, modality: int) -> None:
+        """Refuse other columns than those of `fit`, or another order; where both have names, with or without prefix."""
+        seen = np.array(self._names_seen(), dtype=object)
+        if not given or not len(seen):
+            return
+        prefix = f"{self.modality_names_[modality]}{SEPARATOR}"
+        expected = [column.removeprefix(prefix) for column in seen[self._columns_seen()[modality]]]
+        for number, (found, wanted) in enumerate(zip(given, expected, strict=True)):
+            if found.removeprefix(prefix) != wanted:
+                raise ValueError(
+                    f"The feature names should match those that were passed during fit, in the same order: column {number} of "
+                    f"{name} is {found!r}, where {self.modality_names_[modality]} had {prefix + wanted!r}."
+                )
 
     def _set_feature_names(self, names: list[str]) -> None:
         if names:
@@ -949,8 +981,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Split rows: an array of shape (n_items, 2, n_modalities, n_components), common parts first; and what is missing."""
         have = present(views)
-        if self.missing == "error" and all(view is not None for view in views):
-            self._refuse_missing(have, first_row)
+        if self.missing == "error":
+            self._refuse_missing(have | [view is None for view in views], first_row)
         dtype = np.promote_types(np.float32, next(view.dtype for view in views if view is not None))
         parts = np.full((len(have), len(_PARTS), len(views), self.n_components_), np.nan, dtype=dtype)
         for m, view in enumerate(views):

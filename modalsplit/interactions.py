@@ -75,7 +75,7 @@ class Interactions(sparse.csr_array):
     @classmethod
     def from_frame(
         cls,
-        frame: pd.DataFrame,
+        frame: Any,
         *,
         item: str = "item_id",
         user: str = "user_id",
@@ -87,7 +87,7 @@ class Interactions(sparse.csr_array):
         Parameters
         ----------
         frame : DataFrame
-            One row an interaction.
+            One row an interaction: of pandas, or what has ``to_pandas()``, such as polars has.
         item : str, default="item_id"
             Column that holds the item's id.
         user : str, default="user_id"
@@ -108,6 +108,8 @@ class Interactions(sparse.csr_array):
         ValueError
             If a column is missing or empty, or `frame` names an id that is not among those given.
         """
+        if hasattr(frame, "to_pandas"):
+            frame = frame.to_pandas()
         missing = [column for column in (item, user) if column not in frame.columns]
         if missing:
             raise ValueError(
@@ -125,6 +127,8 @@ class Interactions(sparse.csr_array):
     def k_core(self, k: int = 5) -> Interactions:
         """Keep only items and users with at least `k` interactions each, repeatedly until none is left out.
 
+        Only positive values are interactions, as for a recommender; what is stored twice is added up first.
+
         Parameters
         ----------
         k : int, default=5
@@ -137,6 +141,8 @@ class Interactions(sparse.csr_array):
         """
         rows, columns = np.arange(self.shape[0]), np.arange(self.shape[1])
         core = sparse.csr_array(self, copy=True)
+        core.sum_duplicates()
+        core.data[core.data <= 0] = 0
         core.eliminate_zeros()
         while core.nnz:
             keep_row = np.diff(core.indptr) >= k

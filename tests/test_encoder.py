@@ -574,3 +574,62 @@ def test_a_map_of_memory_that_is_read_only_is_fitted_as_an_array(tmp_path):
         for views in (mapped, (data.X_img, data.X_txt))
     )
     np.testing.assert_array_equal(one.common, other.common)
+
+
+def test_columns_of_a_modality_alone_must_be_those_of_fit(data, frame):
+    image, text = frame.filter(like="image"), frame.filter(like="text")
+    moved = image[image.columns[::-1]]
+    for fitted in (encoder().fit(image, text), encoder().fit(frame)):
+        for given in (
+            (moved, text),
+            (image, text[text.columns[::-1]]),
+            (moved, None),
+            (image.add_prefix("old_"), text),
+        ):
+            with pytest.raises(ValueError, match="feature names should match"):
+                fitted.transform(*given)
+        assert_allclose(fitted.transform(image, text).common, fitted.transform(data.X_img, data.X_txt).common)
+    with pytest.raises(ValueError, match="feature names should match"):
+        encoder().partial_fit(image, text).partial_fit(moved, text)
+
+
+def test_columns_of_a_pair_need_no_prefix(data):
+    first, second = (pd.DataFrame(x).add_prefix("column_") for x in (data.X_img, data.X_txt))
+    fitted = encoder().fit(first, second)
+    assert_allclose(fitted.transform(first, second).common, fitted.transform(data.X_img, data.X_txt).common)
+    with pytest.raises(ValueError, match="column 0 of y is 'column_13'"):
+        fitted.transform(first, second[second.columns[::-1]])
+
+
+def test_the_first_modality_alone_is_known_by_its_width(data, stacked, frame):
+    alone = encoder().fit(data.X_img, data.X_txt).transform(data.X_img)
+    for fitted, given in (
+        (encoder().fit(data.X_img, data.X_txt), data.X_img.tolist()),
+        (encoder(split=20).fit(stacked), data.X_img),
+        (encoder().fit(frame), frame.filter(like="image")),
+    ):
+        assert_allclose(np.asarray(fitted.transform(given)), alone, atol=1e-10)
+
+
+def test_nan_in_a_modality_alone_is_refused_too(data):
+    X = data.X_img.copy()
+    X[4, 2] = np.nan
+    fitted = encoder().fit(data.X_img, data.X_txt)
+    with pytest.raises(ValueError, match=r"1 of x, 0 of y; the first is row 4"):
+        fitted.transform(X)
+
+
+def test_partial_fit_takes_as_many_components_as_the_data_need(data):
+    whole = encoder().set_params(n_components="auto").fit(data.X_img, data.X_txt)
+    parted = (
+        clone(whole).partial_fit(data.X_img[:150], data.X_txt[:150]).partial_fit(data.X_img[150:], data.X_txt[150:])
+    )
+    assert parted.n_components_ == whole.n_components_ < 20
+
+
+@pytest.mark.parametrize("objective", ["cca", "stable", "paper"])
+def test_callbacks_that_score_a_model_do_no_harm(data, objective):
+    callback = pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
+    monitor = callback.ScoringMonitor(scoring={"spread": lambda e, X, y: float(np.std(e.transform(X, y).common))})
+    model = encoder(objective=objective, max_epochs=2).set_callbacks(monitor).fit(data.X_img, data.X_txt)
+    assert model.n_components_ == D

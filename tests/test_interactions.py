@@ -147,6 +147,16 @@ def test_a_table_is_aligned_with_a_catalogue_that_has_more_items():
     assert Y.item_ids.tolist() == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("ids", [["x", "w", "x"], [3, 1, 3]], ids=["words", "numbers"])
+def test_a_table_of_polars_is_read_as_that_of_pandas(ids):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    table = {"user_id": ids, "item_id": [20, 10, 10], "stars": [1.0, 2.0, 3.0]}
+    Y, expected = Interactions.from_frame(polars.DataFrame(table)), Interactions.from_frame(pd.DataFrame(table))
+    np.testing.assert_array_equal(Y.toarray(), expected.toarray())
+    assert Y.item_ids.tolist() == expected.item_ids.tolist()
+    assert Y.user_ids.tolist() == expected.user_ids.tolist()
+
+
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
@@ -188,3 +198,20 @@ def test_stored_zeros_do_not_count_towards_the_core():
     Y = Interactions((np.array([1.0, 0.0]), ([0, 0], [0, 1])), shape=(1, 2))
     assert Y.k_core(2).shape == (0, 0)
     assert Y.nnz == 2  # the original is left alone
+
+
+def test_only_positive_values_count_towards_the_core():
+    assert Interactions(-np.ones((6, 6))).k_core(5).shape == (0, 0)
+    values = np.ones((3, 3))
+    values[0, 1] = -2
+    core = Interactions(values, item_ids=["a", "b", "c"]).k_core(2)
+    np.testing.assert_array_equal(core.toarray(), [[1, 0, 1], [1, 1, 1], [1, 1, 1]])
+    assert core.nnz == 8
+
+
+def test_what_is_stored_twice_counts_once_towards_the_core():
+    twice = Interactions((np.array([1.0, 1.0]), np.array([0, 0]), np.array([0, 2])), shape=(1, 2))
+    assert twice.k_core(2).shape == (0, 0)
+    undone = Interactions((np.array([1.0, -1.0, 1.0]), np.array([0, 0, 1]), np.array([0, 3])), shape=(1, 2))
+    assert undone.k_core(1).toarray().tolist() == [[1]]
+    assert twice.nnz == 2  # the original is left alone

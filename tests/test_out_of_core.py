@@ -274,7 +274,76 @@ def test_matrix_on_disk(data, fitted, tmp_path):
     whole = fitted.transform(store_of(data), out=tmp_path / "parts.npy")
     assert isinstance(whole, np.memmap)
     assert_array_equal(whole, fitted.transform(store_of(data)))
-    assert [path.name for path in tmp_path.iterdir()] == ["parts.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".parts.npy.json", "parts.npy"]
+
+
+def test_matrix_on_disk_is_kept_when_the_call_is_repeated(data, fitted, tmp_path):
+    out = tmp_path / "parts.npy"
+    expected = np.array(fitted.transform(store_of(data), out=out))
+    before = out.stat()
+    assert_array_equal(fitted.transform(store_of(data), out=out), expected)
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".parts.npy.json", "parts.npy"]
+    out.unlink()
+    assert_array_equal(fitted.transform(store_of(data), out=out), expected)
+
+
+def assert_refused(fitted, store, out):
+    before = {path: path.read_bytes() for path in out.parent.iterdir()}
+    with pytest.raises(ValueError, match=rf"{out.name} is there already.*Name another file, or delete that one"):
+        fitted.transform(store, out=out)
+    assert {path: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_matrix_does_not_replace_features_of_the_store(data, fitted, tmp_path):
+    np.save(tmp_path / "image.npy", data.X_img)
+    np.save(tmp_path / "text.npy", data.X_txt)
+    store = open_store({"image": tmp_path / "image.npy", "text": tmp_path / "text.npy"})
+    assert_refused(fitted, store, tmp_path / "image.npy")
+
+
+def test_matrix_does_not_replace_parts_of_another_encoder_or_store(data, fitted, tmp_path):
+    out = tmp_path / "parts.npy"
+    fitted.transform(store_of(data), out=out)
+    assert_refused(encoder(objective="cca", n_components=5).fit(store_of(data)), store_of(data), out)
+    assert_refused(fitted, changed(data, 0, 0, 3.0), out)
+    # Who deletes the file wants other parts there.
+    out.unlink()
+    assert_array_equal(fitted.transform(changed(data, 0, 0, 3.0), out=out), fitted.transform(changed(data, 0, 0, 3.0)))
+
+
+def test_matrix_that_was_changed_since_is_not_taken_for_the_parts(data, fitted, tmp_path):
+    out = tmp_path / "parts.npy"
+    parts = np.array(fitted.transform(store_of(data), out=out))
+    np.save(out, parts / 2)
+    assert_refused(fitted, store_of(data), out)
+
+
+def test_matrix_does_not_replace_a_file_that_came_while_it_was_made(data, fitted, tmp_path):
+    class Slow(ArrayStore):
+        def read(self, rows, modality):
+            (tmp_path / "parts.npy").write_text("mine")
+            return super().read(rows, modality)
+
+    slow = Slow({"image": data.X_img, "text": data.X_txt})
+    slow.fingerprint = store_of(data).fingerprint  # without reading
+    with pytest.raises(ValueError, match=r"parts.npy is there already"):
+        fitted.transform(slow, out=tmp_path / "parts.npy")
+    assert (tmp_path / "parts.npy").read_text() == "mine"
+    (tmp_path / "parts.npy").unlink()
+    assert_array_equal(fitted.transform(store_of(data), out=tmp_path / "parts.npy"), fitted.transform(store_of(data)))
+
+
+def test_matrix_of_a_run_killed_at_its_end_is_kept(data, fitted, tmp_path, monkeypatch):
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("modalsplit.stores._write.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fitted.transform(store_of(data), out=tmp_path / "parts.npy")
+    assert_array_equal(fitted.transform(store_of(data), out=tmp_path / "parts.npy"), fitted.transform(store_of(data)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".parts.npy.json", "parts.npy"]
 
 
 def test_parts_of_another_encoder_or_store_are_refused(data, fitted, tmp_path):

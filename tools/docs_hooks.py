@@ -16,7 +16,9 @@ def on_page_content(content: str, **_: object) -> str:
 
 def on_post_page(output: str, **_: object) -> str:
     """Name the search dialog for screen readers."""
-    return output.replace('data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"')
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
 
 
 def _mathml(formula: re.Match[str]) -> str:

@@ -73,7 +73,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("data", help=f"{', '.join(READERS)}; with '-sparse' at its end, ten interactions a user")
     parser.add_argument(
-        "--folder", type=Path, help="where the original files are; default: DATA-mm in ../shared/data, beside the checkout"
+        "--folder",
+        type=Path,
+        help="where the original files are; default: DATA-mm in ../shared/data, beside the checkout",
     )
     parser.add_argument("--vgg19", type=Path, help="weights of VGG19 (.pth); default: EfficientNet-Lite0")
     parser.add_argument("--glove", type=Path, help="GloVe vectors; default: MiniLM")

@@ -76,7 +76,7 @@ def colour_of(part: str) -> str:
     str
         Blue for common, orange for specific, grey for anything else.
     """
-    return COMMON if "common" in part else SPECIFIC if "specific" in part else NEUTRAL
+    return COMMON if part.endswith("common") else SPECIFIC if part.endswith("specific") else NEUTRAL
 
 
 def draw_line(axis: Any, values: Any, **style: Any) -> None:

@@ -52,13 +52,14 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         How a positive is compared: with all its negatives at once, with each of them (the paper), or with
         none (the released code).
     parts : "both", "common", "specific" or None, default="both"
-        Which parts to use. None uses no content, only who took what.
+        Which parts to use: all, or those named so, like ``image_common``. None uses no content, only who took what.
     users : {"history", "embedding"}, default="history"
         A user's vector is the scaled sum of vectors of the items that the user took, or a free embedding (the
         paper). A history also serves new users, and has fewer parameters to overfit.
     blocks : int or "auto", default="auto"
         Parts that X holds side by side. ``"auto"``: what its column names say, ``image_common__0`` and so
-        on; without names four if four divide the columns, else one.
+        on; without names four if four divide the columns, else one. Where it matters which is which, because of `parts`
+        or `fine_tune`, four are taken with a warning.
     projection : bool, default=True
         Whether each part is mapped linearly: once for the item itself, before attention, and once for what the item lends to
         the users who took it. The maps start from the identity or, where parts are wider than `n_components`, from the
@@ -320,12 +321,18 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         ------
         ValueError
             If X and y do not fit together, blocks differ in width, there are no interactions, or
-            `fine_tune` finds no common and specific part of the same modality; if the checkpoint was begun with another
-            configuration or other data.
+            `fine_tune` finds no common and specific part of the same modality; if `early_stopping` holds out nothing that
+            can be judged, because `validation_fraction` is too small, users took one item each, or nobody else took
+            theirs; if the checkpoint was begun with another configuration or other data.
         RuntimeError
             If another process uses the checkpoint.
         OSError
             If the disk is full.
+
+        Warns
+        -----
+        UserWarning
+            If `parts` or `fine_tune` needs to know which columns are which part, and neither names nor `blocks` say so.
 
         Notes
         -----
@@ -342,7 +349,7 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         inputs = Inputs(self, X, y, item_ids)
         features = inputs.features
         columns = getattr(self, "feature_names_in_", None)
-        self._part_columns = find_parts(columns, features.shape[1], self.blocks, self.parts)
+        self._part_columns = find_parts(columns, features.shape[1], self.blocks, self.parts, fine_tune=self.fine_tune)
         self.part_names_ = self._part_columns.names
         pairs = self._pairs_to_fine_tune()
         with (
@@ -393,9 +400,14 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
         Raises
         ------
         ValueError
-            If the user or the item is unknown.
+            If the user or the item is unknown, or `user` is not a single id.
         """
         check_is_fitted(self)
+        if np.ndim(user) != 0:
+            raise ValueError(
+                f"explain divides the scores of one user, but user has shape {np.shape(user)}: {user!r}. Pass one id, and "
+                "call it once a user."
+            )
         u, i = positions(user, self.user_ids_, "user"), positions(item, self.item_ids_, "item")
         items = as_items(self._learned().of(i), self.part_maps_)
         users = torch.as_tensor(self.user_embeddings_[u]).expand(len(i), -1)

@@ -18,6 +18,7 @@ from modalsplit.recommend._highest import highest
 from modalsplit.recommend._index import EFFORT, ItemIndex, Kind, candidates
 from modalsplit.recommend._inputs import (
     Taken,
+    has_integer_ids,
     integer_ids,
     is_one_user,
     positions,
@@ -52,7 +53,8 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     **Rows are known by id.** The index of a DataFrame holds the ids if it is not made of integers; otherwise
     give ``item_ids=``, or `Interactions` that know them when fitting. A row whose id was fitted is scored
     as that item; any other row is a cold item, known by its content alone. Rows without ids are always
-    cold: scikit-learn requires that a prediction depends on nothing but the row.
+    cold: scikit-learn requires that a prediction depends on nothing but the row. An index of integers holds ids where the
+    interactions have the same ones, and it does more than count rows from 0.
 
     Attributes
     ----------
@@ -139,14 +141,14 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         features = self._check_rows(X, reset=True)
         taken = read_interactions(y, named if counted is None else counted)
         _check_shapes(len(features), taken.positives)
-        self._index_type = None if counted is None else type(X.index)
+        self._has_integer_ids = counted is not None and has_integer_ids(X)
         self._remember_taken(taken, is_one_user=is_one_user(y))
         return features
 
     def _remember_taken(self, taken: Taken, *, is_one_user: bool = False) -> None:
         self.__dict__.pop("index_", None)
         self._one_user = is_one_user
-        self._has_item_ids = taken.item_ids is not None
+        self._has_item_ids, self._has_user_ids = taken.item_ids is not None, taken.user_ids is not None
         self.interactions_ = taken.positives
         self.n_items_, self.n_users_ = taken.positives.shape
         self.item_ids_ = _ids_or_positions(taken.item_ids, self.n_items_, "item")
@@ -166,7 +168,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     def _rows_of(self, X: Any, item_ids: ArrayLike | None) -> NDArray[np.intp] | None:
         """Find the rows' positions in the catalogue, -1 for a cold item; None if rows have no ids."""
         ids = row_ids(X, item_ids)
-        if ids is None and hasattr(X, "iloc") and type(X.index) is self._index_type:
+        if ids is None and self._has_integer_ids and has_integer_ids(X):
             ids = X.index.to_numpy()
         if ids is None or not self._has_item_ids:
             return None
@@ -243,7 +245,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         scores = self.decision_function(X, item_ids=item_ids).reshape(-1, self.n_users_)
         relevant, _, user_ids = read_interactions(y, row_ids(X, item_ids))
         _check_shapes(len(scores), relevant)
-        if user_ids is not None and not np.array_equal(user_ids, self.user_ids_):
+        if user_ids is not None and self._has_user_ids and not np.array_equal(user_ids, self.user_ids_):
             raise ValueError(
                 "The users of y are not those of fit, in the same order. Split one Interactions into its parts."
             )
@@ -428,10 +430,10 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
     def _ranked_rows(
         self, k: int, exclude_seen: bool, taken: sparse.csr_array, score: Any
     ) -> tuple[NDArray[np.intp], Floats]:
-        rows, best = [], []
+        rows, best = [np.empty((0, k), dtype=np.intp)], [np.empty((0, k), dtype=np.float32)]
         a_user = 8 * self.n_items_
         at_once = max(RANKED_BYTES // a_user, min(ENOUGH_USERS, MOST_RANKED_BYTES // a_user), 1)
-        for block in gen_batches(taken.shape[0], at_once):
+        for block in gen_batches(taken.shape[0], at_once) if taken.shape[0] else ():
             scores = score(block)
             if not scores.flags.writeable or (exclude_seen and not scores.flags.owndata):
                 scores = np.array(scores)
@@ -443,11 +445,16 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
         return np.concatenate(rows), np.concatenate(best)
 
     def _new_users(self, interactions: Any) -> sparse.csr_array:
-        taken: sparse.csr_array = read_interactions(interactions).positives
+        taken, item_ids, _ = read_interactions(interactions)
         if taken.shape[0] != self.n_items_:
             raise ValueError(
                 f"interactions has {taken.shape[0]} rows, but the fitted catalogue has {self.n_items_} "
                 "items. Give items in the rows and new users in the columns."
+            )
+        if item_ids is not None and self._has_item_ids and not np.array_equal(item_ids, self.item_ids_):
+            raise ValueError(
+                "The items of interactions are not those of fit, in the same order. Interactions.from_frame(..., "
+                "item_ids=model.item_ids_) puts them so."
             )
         by_user: sparse.csr_array = taken.T.tocsr()
         return by_user

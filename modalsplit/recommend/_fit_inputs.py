@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from modalsplit.objectives import Stages, opened_by_ranks
 from modalsplit.recommend._by_user import as_frame, interaction_files, lists_by_user
-from modalsplit.recommend._inputs import Taken, row_ids
+from modalsplit.recommend._inputs import Taken, has_integer_ids, row_ids
 from modalsplit.stores import FeatureStore
 from modalsplit.training import ranks
 
@@ -56,7 +55,7 @@ class Inputs:
             raise ValueError(
                 "early_stopping=True holds out interactions in memory. Pass Interactions, or early_stopping=False for files."
             )
-        self.ids, model._index_type = _ids_of(X, item_ids)
+        self.ids, model._has_integer_ids = _ids_of(X, item_ids)
         self.features = model._check_rows(X, reset=True)
 
     @contextmanager
@@ -140,14 +139,12 @@ class Inputs:
         return {"items": len(self.features), "sha256": digest.hexdigest(), **interactions}
 
 
-def _ids_of(X: Any, item_ids: ArrayLike | None) -> tuple[NDArray[Any] | None, type | None]:
-    """Find the ids of items, and the type of an index of integers that holds them."""
+def _ids_of(X: Any, item_ids: ArrayLike | None) -> tuple[NDArray[Any] | None, bool]:
+    """Find the ids of items, and tell whether an index of integers holds them."""
     ids = row_ids(X, item_ids)
-    if ids is not None or not hasattr(X, "iloc"):
-        return ids, None
-    index = X.index
-    is_counted = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
-    return (None, None) if is_counted else (index.to_numpy(), type(index))
+    if ids is not None or not has_integer_ids(X):
+        return ids, False
+    return X.index.to_numpy(), True
 
 
 def _drawn(random_state: Any) -> int:

@@ -131,6 +131,8 @@ class Fitting:
         optimizers = self._optimizers()
         if not n_samples:  # nobody left an item: there is nothing to rank
             return
+        if self.held_out is not None:
+            _check_held_out(self.held_out[:, self.warm], self.interactions, params.validation_fraction)
         batch_size = params.batch_size or min(-(-n_samples // DEFAULT_STEPS), LARGEST_DEFAULT_BATCH)
         n_steps = params.max_epochs * -(-n_samples // batch_size)
         decay = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 1e-3, n_steps) for o in optimizers if params.decay]
@@ -337,7 +339,7 @@ class Fitting:
             self.held_out[:, self.warm].T,
             seen=self.train.T,
         )
-        return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+        return float(np.nanmean(values))
 
 
 def leading_directions(parts: Floats, scales: Floats, n_components: int) -> Floats:
@@ -530,3 +532,15 @@ def _hold_out(
         return sparse.csr_array((taken.data[chosen], at), shape=taken.shape)
 
     return pick(~held), pick(held)
+
+
+def _check_held_out(held_out: sparse.csr_array, taken: sparse.csr_array, fraction: float) -> None:
+    """Refuse to stop early by nothing: every epoch would look alike, and the first be the best."""
+    if held_out.nnz:
+        return
+    n_users = np.count_nonzero(np.diff(taken.indptr))
+    raise ValueError(
+        f"early_stopping=True has nothing to watch: validation_fraction={fraction} of {taken.nnz} interactions of "
+        f"{n_users} users holds out none. A user keeps at least one, and an item that nobody else took cannot be "
+        "judged. Raise validation_fraction, or pass early_stopping=False."
+    )

@@ -44,6 +44,8 @@ def read_interactions(y: Any, item_ids: ArrayLike | None = None) -> Taken:
         unique(y.columns.to_numpy() if y.ndim == 2 else None, "user")  # before scikit-learn's own message
     user_ids = y.columns.to_numpy() if hasattr(y, "iloc") and y.ndim == 2 else getattr(y, "user_ids", None)
     numbers: Any = _numeric(y)
+    if numbers.dtype == np.float16:  # which sparse arrays do not have
+        numbers = numbers.astype(np.float32)
     if not sparse.issparse(numbers):
         numbers = numbers.reshape(len(numbers), -1)
     matrix = sparse.coo_array(numbers)
@@ -147,13 +149,42 @@ def integer_ids(X: Any, y: Any) -> Ids | None:
     Returns
     -------
     ndarray of int of shape (n_items,) or None
-        The index of `X`, if it has the ids of `y`, in whatever order; otherwise None.
+        The index of `X`, if it has the ids of `y`; otherwise None.
+
+    Raises
+    ------
+    ValueError
+        If they have the same ids in another order, or only some of them, unless one of them merely counts rows.
     """
-    own = _own_item_ids(y)
-    if own is None or not hasattr(X, "iloc"):
+    own = y.index.to_numpy() if hasattr(y, "iloc") else getattr(y, "item_ids", None)
+    if own is None or not hasattr(X, "iloc") or len(X) != len(own):
         return None
     ids: Ids = X.index.to_numpy()
-    return ids if len(ids) == len(own) and pd.Index(own).isin(ids).all() else None
+    shared = pd.Index(own).isin(ids)
+    if shared.all() or (shared.any() and not _count_rows(ids) and not _count_rows(own)):
+        return _agreed(ids, own)
+    return None
+
+
+def has_integer_ids(frame: Any) -> bool:
+    """Tell whether a frame has an index of integers that do more than count its rows.
+
+    Parameters
+    ----------
+    frame : array-like or DataFrame
+        One row an item.
+
+    Returns
+    -------
+    bool
+        False for an index of 0 to n - 1 in order, which pandas makes itself, and says nothing of which items the rows are.
+    """
+    index = getattr(frame, "index", None) if hasattr(frame, "iloc") else None
+    return index is not None and pd.api.types.is_integer_dtype(index.dtype) and not _count_rows(index.to_numpy())
+
+
+def _count_rows(ids: Ids) -> bool:
+    return ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(len(ids)))
 
 
 def is_one_user(y: Any) -> bool:

@@ -1,5 +1,6 @@
 """Find the parts of items in the columns of a matrix."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +28,19 @@ class PartColumns(NamedTuple):
         """
         partner = {name: place for place, name in enumerate(self.names)}
         return [
-            (place, partner[name.replace("common", "specific")])
+            (place, partner[_specific_of(name)])
             for place, name in enumerate(self.names)
-            if "common" in name and name.replace("common", "specific") in partner
+            if _is_kind(name, "common") and _specific_of(name) in partner
         ]
+
+
+def _is_kind(name: str, kind: str) -> bool:
+    """Tell by the end of a name: a modality may have the word in its own, such as ``common_crawl``."""
+    return name == kind or name.endswith(f"_{kind}")
+
+
+def _specific_of(name: str) -> str:
+    return name.removesuffix("common") + "specific"
 
 
 def modalities(n_parts: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
@@ -52,7 +62,7 @@ def modalities(n_parts: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
     return sorted([*map(list, pairs), *([place] for place in alone)])
 
 
-def find_parts(names: Any, n_columns: int, blocks: Any, parts: str | None) -> PartColumns:
+def find_parts(names: Any, n_columns: int, blocks: Any, parts: str | None, *, fine_tune: bool = False) -> PartColumns:
     """Divide the columns into parts of one width.
 
     Parameters
@@ -65,7 +75,9 @@ def find_parts(names: Any, n_columns: int, blocks: Any, parts: str | None) -> Pa
         Number of parts, which stand side by side. ``"auto"``: what the names say; without them four, in the
         encoder's order, if four divide the columns, else one.
     parts : {"both", "common", "specific"} or None
-        Which to keep: all of them, those whose name contains the word, or none.
+        Which to keep: all of them, those whose name is the word or ends in it (``image_common``), or none.
+    fine_tune : bool, default=False
+        Whether it matters which part is which even if all are kept.
 
     Returns
     -------
@@ -76,20 +88,40 @@ def find_parts(names: Any, n_columns: int, blocks: Any, parts: str | None) -> Pa
     ------
     ValueError
         If parts differ in width, the number does not divide the columns, or `parts` selects none.
+
+    Warns
+    -----
+    UserWarning
+        If it matters which part is which, and neither names nor `blocks` say so.
     """
     if parts is None:
         return PartColumns((), np.empty((0, 0), dtype=np.intp))
     named = block_columns(names) if blocks == "auto" and names is not None else {}
     found = _named_parts(named, n_columns) if named else _counted_parts(n_columns, blocks)
+    is_guess = blocks == "auto" and not named and found.names == ENCODER_ORDER
+    if is_guess and (fine_tune or parts != "both"):
+        _warn_of_guess(n_columns, parts, fine_tune)
     if parts == "both":
         return found
-    keep = [place for place, name in enumerate(found.names) if parts in name]
+    keep = [place for place, name in enumerate(found.names) if _is_kind(name, parts)]
     if not keep:
         raise ValueError(
             f"parts={parts!r} needs blocks named so, like image_{parts}__0, or four blocks without names in "
             f"the encoder's order; the blocks here are {list(found.names)}."
         )
     return PartColumns(tuple(found.names[place] for place in keep), found.columns[keep])
+
+
+def _warn_of_guess(n_columns: int, parts: str, fine_tune: bool) -> None:
+    what = "fine_tune=True" if fine_tune else f"parts={parts!r}"
+    warnings.warn(
+        f"{what} needs to know which columns are common and which are specific, and the {n_columns} columns of X do "
+        f"not say so. They were cut into four blocks of {n_columns // 4} columns, in the order of an encoder of two "
+        f"modalities: {', '.join(ENCODER_ORDER)}. If that is right, pass blocks=4; if not, name the columns, as the "
+        'encoder does after set_output(transform="pandas").',
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _named_parts(named: dict[str, Any], n_columns: int) -> PartColumns:

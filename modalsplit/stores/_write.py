@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -275,14 +276,14 @@ def write_matrix(
     Parameters
     ----------
     path : str or Path
-        Where to; an older file is replaced at the end. Until then the rows are in a hidden folder beside it, where a
-        second run goes on.
+        Where to. Until the end the rows are in a hidden folder beside it, where a second run goes on. A file that is
+        complete is kept; a hidden ``.json`` beside it says what it was made of.
     store : FeatureStore
         Whose rows they are.
     make : callable
         Takes a slice of rows, returns a matrix.
     origin : mapping of str to JSON value
-        What the result depends on.
+        What the result depends on: a file of another origin is refused.
     on_rows : callable, optional
         Takes the number of rows that are done.
 
@@ -294,30 +295,70 @@ def write_matrix(
     Raises
     ------
     ValueError
-        If an unfinished run of another origin is there.
+        If another file is there, or an unfinished run of another origin.
     RuntimeError
         If another run is writing there.
     OSError
         If the disk is full.
     """
     path = Path(path)
+    about = {"version": VERSION, "n_rows": store.n_rows, "origin": dict(origin)}
+    _is_made(path, about)  # before anything is written beside a file that is refused
     scratch = path.with_name(f".{path.name}.part")
     scratch.mkdir(parents=True, exist_ok=True)
     with sole_user(scratch), _told_when_full(scratch):
-        _claim(scratch, {"version": VERSION, "n_rows": store.n_rows, "origin": dict(origin)})
-        unfinished = scratch / "rows.npy"
-        with unfinished.open("ab") as file:
-            done = _rows_done(file, make(slice(0, 1)), store.n_rows)
-            on_rows(done)
-            for start in range(done, store.n_rows, ROWS_A_BLOCK):
-                rows = slice(start, min(start + ROWS_A_BLOCK, store.n_rows))
-                file.write(np.ascontiguousarray(make(rows)).data)
-                on_rows(rows.stop - rows.start)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        _claim(scratch, about)
+        if _is_made(path, about):
+            on_rows(store.n_rows)
+        else:
+            unfinished = scratch / "rows.npy"
+            _write_rows(unfinished, store, make, on_rows)
+            _is_made(path, about)  # it took a while: somebody may have put a file there
+            # The record first: killed in between, there is no file yet, and the next run goes on from the folder.
+            _write_json(_record_of(path), {**about, **_content_of(unfinished)})
+            unfinished.replace(path)
         shutil.rmtree(scratch)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _is_made(path: Path, about: Mapping[str, Any]) -> bool:
+    """Say whether the file is there; refuse any other than that, for it would be lost."""
+    if not path.exists():
+        return False
+    record = _record_of(path)
+    if path.is_file() and record.exists():
+        recorded = json.loads(record.read_text(encoding="utf-8"))
+        if recorded == {**about, **_content_of(path)}:
+            return True
+    raise ValueError(
+        f"{path} is there already, and is no result of this encoder, these data and these options, or was changed since. "
+        "It is left as it was. Name another file, or delete that one."
+    )
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.json")
+
+
+def _content_of(path: Path) -> dict[str, Any]:
+    """Tell a file from one that was later put in its place, without reading all of it."""
+    with path.open("rb") as file:
+        return {"n_bytes": path.stat().st_size, "begins_with": hashlib.sha256(file.read(1 << 16)).hexdigest()}
+
+
+def _write_rows(
+    path: Path, store: FeatureStore, make: Callable[[slice], NDArray[Any]], on_rows: Callable[[int], object]
+) -> None:
+    """Write the rows that are still missing."""
+    with path.open("ab") as file:
+        done = _rows_done(file, make(slice(0, 1)), store.n_rows)
+        on_rows(done)
+        for start in range(done, store.n_rows, ROWS_A_BLOCK):
+            rows = slice(start, min(start + ROWS_A_BLOCK, store.n_rows))
+            file.write(np.ascontiguousarray(make(rows)).data)
+            on_rows(rows.stop - rows.start)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _rows_done(file: Any, first: NDArray[Any], n_rows: int) -> int:
@@ -356,10 +397,14 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
             raise ValueError(
                 f"{folder} holds files that are not from here, such as {strangers[0]!r}. Name a new folder."
             )
-        with whole_file(manifest) as unfinished:
-            unfinished.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        _write_json(manifest, about)
     for left in folder.glob(".*.parquet"):
         left.unlink()
+
+
+def _write_json(path: Path, about: Mapping[str, Any]) -> None:
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def write_shard(

@@ -35,7 +35,7 @@ def parts():
 
 
 def fitted(how, y=None, checkpoint=None):
-    options = {"max_epochs": 4, "random_state": 0, "device": "cpu"}
+    options = {"max_epochs": 4, "random_state": 0, "device": "cpu", "blocks": 4}
     return AttentiveBPR(6, **{**options, **how}).fit(parts(), taken() if y is None else y, checkpoint=checkpoint)
 
 

@@ -86,6 +86,13 @@ def test_rows_recommendations_and_explanations_tell_the_same_score(items, taken,
     np.testing.assert_allclose(several.sum(axis=1), scores[[17, 0, 5], 3], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("users", [["user0", "user1"], ["user0"], np.array(["user3"])], ids=str)
+def test_one_user_is_explained_at_a_time(items, taken, users):
+    model = AttentiveBPR(random_state=0, max_epochs=1).fit(items, taken)
+    with pytest.raises(ValueError, match=rf"one user, but user has shape \({len(users)},\).*'user"):
+        model.explain(users, ["item0", "item1"])
+
+
 def test_content_scores_cold_items(items, taken):
     warm, cold = items.iloc[:30], items.iloc[30:]
     model = AttentiveBPR(**QUICK).fit(warm, taken[:30])
@@ -158,9 +165,43 @@ def test_user_attention_depends_on_the_user(items, taken):
 @pytest.mark.parametrize("parts", ["common", "specific"])
 def test_parts_are_selected_by_name_or_by_the_encoders_order(items, taken, parts):
     model = AttentiveBPR(random_state=0, parts=parts, max_epochs=2)
-    by_name, by_order = clone(model).fit(items, taken), clone(model).fit(items.to_numpy(), taken)
+    by_name, by_order = clone(model).fit(items, taken), clone(model).set_params(blocks=4).fit(items.to_numpy(), taken)
     assert by_name.part_names_ == (f"image_{parts}", f"text_{parts}")
     np.testing.assert_allclose(by_name.item_vectors_, by_order.item_vectors_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"parts": "common"}, {"parts": "specific"}, {"fine_tune": True}], ids=str)
+def test_a_guess_which_columns_are_which_part_is_told(items, taken, settings):
+    model = AttentiveBPR(random_state=0, max_epochs=1, **settings)
+    with pytest.warns(UserWarning, match=r"four blocks of 4 columns.*a_common, b_common, .*pass blocks=4") as told:
+        guessed = clone(model).fit(items.to_numpy(), taken)
+    assert len(told) == 1
+    said = clone(model).set_params(blocks=4).fit(items.to_numpy(), taken)  # silent: a warning is an error here
+    np.testing.assert_array_equal(guessed.item_vectors_, said.item_vectors_)
+    clone(model).set_params(parts="both", fine_tune=False).fit(items.to_numpy(), taken)
+
+
+def renamed(items):
+    return items.rename(columns=lambda name: name.replace("image", "common_crawl").replace("text", "specific_heat"))
+
+
+@pytest.mark.parametrize("parts", ["common", "specific"])
+def test_a_modality_may_have_the_name_of_a_part(items, taken, parts):
+    settings = {"random_state": 0, "max_epochs": 2}
+    chosen = AttentiveBPR(parts=parts, **settings).fit(renamed(items), taken)
+    assert chosen.part_names_ == (f"common_crawl_{parts}", f"specific_heat_{parts}")
+    tuned, expected = (AttentiveBPR(fine_tune=True, **settings).fit(X, taken) for X in (renamed(items), items))
+    np.testing.assert_array_equal(tuned.extractor_deltas_, expected.extractor_deltas_)
+    assert len(tuned.cold_shares_) == 2  # modalities
+
+
+def test_blocks_named_by_the_bare_words_are_a_pair(items, taken):
+    names = {"image_common": "common", "image_specific": "specific", "text_common": "common_a", "text_specific": "rest"}
+    bare = items.rename(columns=lambda name: "__".join([names[name.split("__")[0]], name.split("__")[1]]))
+    model = AttentiveBPR(random_state=0, max_epochs=2, fine_tune=True).fit(bare, taken)
+    assert len(model.extractor_deltas_) == 1
+    assert len(model.cold_shares_) == 3
+    assert clone(model).set_params(parts="common", fine_tune=False).fit(bare, taken).part_names_ == ("common",)
 
 
 def test_permuting_items_permutes_scores(items, taken):
@@ -238,6 +279,25 @@ def test_early_stopping_returns_to_the_best_epoch(items, taken):
     assert len(values) < 500
     assert model.n_iter_ == int(np.argmax(values)) + 1
     assert len(values) == model.n_iter_ + 3
+
+
+ONE_EACH = np.kron(np.eye(40), np.ones((1, 2)))  # an item has two users, but a user one item
+OWN_ITEMS = np.kron(np.eye(4), np.ones((10, 1)))  # a user took ten items, but an item has one user
+
+
+@pytest.mark.parametrize(
+    ("y", "fraction", "message"),
+    [
+        (ONE_EACH, 0.5, "validation_fraction=0.5 of 80 interactions of 80 users"),
+        (OWN_ITEMS, 0.5, "validation_fraction=0.5 of 40 interactions of 4 users"),
+        (checkerboard(), 1e-9, "validation_fraction=1e-09 of 760 interactions of 40 users"),
+    ],
+    ids=["one item a user", "one user an item", "tiny fraction"],
+)
+def test_early_stopping_by_nothing_is_refused(items, y, fraction, message):
+    model = AttentiveBPR(random_state=0, early_stopping=True, validation_fraction=fraction)
+    with pytest.raises(ValueError, match=f"early_stopping=True .*{message}.* pass early_stopping=False"):
+        model.fit(items.to_numpy(), y)
 
 
 def test_history_records_a_falling_loss(items, taken):

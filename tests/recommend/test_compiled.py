@@ -141,7 +141,7 @@ def fitted(**params):
     rng = np.random.default_rng(0)
     taken = (rng.random((60, 80)) < 0.2).astype(np.float32)
     paper = {"loss": "bpr", "users": "embedding", "projection": False, "sampling": "interactions", "max_epochs": 4}
-    model = AttentiveBPR(random_state=0, batch_size=64, device="cpu", **(paper | params))
+    model = AttentiveBPR(random_state=0, batch_size=64, device="cpu", blocks=4, **(paper | params))
     return model.fit(rng.normal(size=(60, 4 * 8)).astype(np.float32), taken)
 
 

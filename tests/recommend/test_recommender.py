@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from modalsplit import Interactions
+from modalsplit.baselines import EASE
 from modalsplit.recommend import Recommender
 
 
@@ -229,3 +230,46 @@ def test_new_users_are_refused_where_the_model_cannot_score_them(X, Y):
 def test_a_recommender_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Recommender()
+
+
+def test_an_index_that_counts_rows_holds_no_ids():
+    frame = pd.DataFrame({"f": np.zeros(6)})
+    y = Interactions(np.eye(6), item_ids=np.arange(6))
+    model = Popular().fit(frame, y)
+    for rows in ([0, 2, 4], [0, 2, 5], [0, 1]):
+        assert model.seen(frame.iloc[rows].reset_index(drop=True)) is None
+    assert model.seen(frame) is None
+    assert model.seen(frame.iloc[:1], item_ids=[5]).toarray().tolist() == [[False] * 5 + [True]]
+
+
+def test_integer_ids_that_contradict_each_other_are_refused():
+    frame = pd.DataFrame({"f": np.zeros(4)}, index=[7, 17, 27, 37])
+    for y in (
+        Interactions(np.eye(4), item_ids=[17, 27, 37, 99]),
+        pd.DataFrame(np.eye(4), index=[37, 27, 17, 7]),
+    ):
+        with pytest.raises(ValueError, match="different order or are not the same"):
+            Popular().fit(frame, y)
+    assert Popular().fit(frame, Interactions(np.eye(4), item_ids=[1, 2, 3, 4])).item_ids_.tolist() == [1, 2, 3, 4]
+    assert Popular().fit(frame, pd.DataFrame(np.eye(4), index=frame.index)).item_ids_.tolist() == [7, 17, 27, 37]
+
+
+def test_interactions_of_new_users_must_have_the_items_of_fit(X, Y):
+    model = EASE().fit(X, Y)
+    assert model.recommend(interactions=Y, k=2).ids.shape == (Y.shape[1], 2)
+    with pytest.raises(ValueError, match="items of interactions are not those of fit"):
+        model.recommend(interactions=Y[::-1], k=2)
+
+
+def test_nobody_gets_nothing(X, Y):
+    found = Popular().fit(X, Y).recommend([], k=2)
+    assert found.ids.shape == found.scores.shape == (0, 2)
+
+
+def test_scores_of_users_without_ids_are_judged_by_position(X, Y):
+    assert Popular().fit(X, Y.toarray()).score(X, Y) == Popular().fit(X, Y).score(X, Y)
+
+
+def test_half_precision_interactions_are_read(X, Y):
+    found = Popular().fit(X, Y.toarray().astype(np.float16)).interactions_
+    np.testing.assert_array_equal(found.toarray(), Y.toarray() > 0)
