@@ -150,7 +150,7 @@ class _TransformMethods:
         ----------
         X : array-like of shape (n_items, n_columns), FeatureStore or None
             All modalities side by side; or the first of two, when `y` is given or when X has just its
-            columns. None if only the second modality is known. A store holds all modalities.
+            columns: those of a stack by their names. None if only the second modality is known. A store holds all modalities.
         y : array-like of shape (n_items, n_columns_second), optional
             The second modality.
         out : str or Path, optional
@@ -849,10 +849,11 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
         return [whole[:, columns] for columns in self._columns_seen()]
 
     def _is_first_alone(self, X: Any) -> bool:
-        """Tell whether X has the columns of the first of two modalities; not where all columns were cut in the middle."""
-        is_known = self.fit_mode_ == "pair" or not self._is_cut()
+        """Tell whether X has the columns of the first of two modalities, which those of a stack say by their names."""
+        is_known = self.fit_mode_ == "pair" or (bool(self._names_seen()) and bool(column_names(X)))
+        shape = getattr(X, "shape", None) or (np.shape(X) if isinstance(X, list | tuple) else ())
         first, *others = self.n_features_per_modality_
-        return is_known and len(others) == 1 and np.shape(X)[-1:] == (first,)
+        return is_known and len(others) == 1 and shape[-1:] == (first,)
 
     def _check_two(self) -> None:
         if len(self.n_features_per_modality_) > FEWEST_MODALITIES:

@@ -601,11 +601,10 @@ def test_columns_of_a_pair_need_no_prefix(data):
         fitted.transform(first, second[second.columns[::-1]])
 
 
-def test_the_first_modality_alone_is_known_by_its_width(data, stacked, frame):
+def test_the_first_modality_alone_is_known_by_its_columns(data, frame):
     alone = encoder().fit(data.X_img, data.X_txt).transform(data.X_img)
     for fitted, given in (
         (encoder().fit(data.X_img, data.X_txt), data.X_img.tolist()),
-        (encoder(split=20).fit(stacked), data.X_img),
         (encoder().fit(frame), frame.filter(like="image")),
     ):
         assert_allclose(np.asarray(fitted.transform(given)), alone, atol=1e-10)
