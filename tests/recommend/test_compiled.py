@@ -170,7 +170,7 @@ def test_a_compiled_fit_goes_on_from_its_checkpoint(monkeypatch, tmp_path):
     def model():
         return AttentiveBPR(
             loss="bpr", users="embedding", projection=False, sampling="interactions", max_epochs=4, fine_tune=True,
-            batch_size=64, random_state=0, device="cpu",
+            blocks=4, batch_size=64, random_state=0, device="cpu",
         )  # fmt: skip
 
     whole = model().fit(parts, taken)
