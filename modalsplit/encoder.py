@@ -279,9 +279,10 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     optimizer : "sgd", "adam", "adamw" or None, default=None
         None for the objective's own: AdamW for ``"stable"``, SGD for ``"paper_literal"``, else Adam.
     learning_rate : float or None, default=None
-        None for the objective's own: 2e-3 at most in one cycle for ``"stable"``, else 1e-3.
+        None for the objective's own: for ``"stable"`` 2e-3 at most in one cycle, or falling from 5e-3 with
+        ``extractor="linear"`` and 2e-3 with ``"mlp"``; else 1e-3.
     weight_decay : float or None, default=None
-        None for the objective's own: 1e-2 for ``"stable"``, 1e-5 for the official family, else 0.
+        None for the objective's own: 1e-2 for ``"stable"`` with learned features, 1e-5 for the official family, else 0.
     batch_size : int or None, default=None
         Items in a gradient step. None for the objective's own: 500 for ``"stable"``, else 100.
     max_epochs : int or None, default=None
@@ -298,7 +299,8 @@ class DisentangledModalityEncoder(_TransformMethods, CallbackSupportMixin, Trans
     anchor : "primitive", "specific" or None, default=None
         What Eq. 9 translates to: the primitives, or the specific parts as printed. None for the objective's own.
     temperature : float or None, default=None
-        Divides what the ranking part compares. None for the objective's own: 1, or 0.5 in the official family.
+        Divides what the ranking part compares. None for the objective's own: 1; 0.5 in the official family; 0.1 for
+        ``"stable"`` with ``extractor="linear"`` or ``"mlp"``, which alone of its forms ranks.
     batch_sum_negative : bool, default=False
         Whether the official family sums the similarity of the specific parts over the batch, as the released code
         does by a slip.

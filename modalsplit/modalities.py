@@ -213,7 +213,7 @@ def column_names(X: Any) -> list[str]:
     list of str
         Empty if X has no columns or any name is not a string.
     """
-    columns = getattr(X, "columns", None)
+    columns = getattr(X, "column_names", getattr(X, "columns", None))  # Arrow's columns are the values
     names = [] if columns is None else list(columns)
     return names if all(isinstance(name, str) for name in names) else []
 

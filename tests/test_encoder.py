@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -632,3 +633,10 @@ def test_callbacks_that_score_a_model_do_no_harm(data, objective):
     monitor = callback.ScoringMonitor(scoring={"spread": lambda e, X, y: float(np.std(e.transform(X, y).common))})
     model = encoder(objective=objective, max_epochs=2).set_callbacks(monitor).fit(data.X_img, data.X_txt)
     assert model.n_components_ == D
+
+
+def test_a_table_of_arrow_has_modalities_by_name(frame):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    fitted = encoder().fit(table)
+    assert fitted.modality_names_ == ("image", "text")
+    assert_allclose(fitted.transform(table), encoder().fit(frame).transform(frame))

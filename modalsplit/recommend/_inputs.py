@@ -39,6 +39,8 @@ def read_interactions(y: Any, item_ids: ArrayLike | None = None) -> Taken:
     ValueError
         If `y` is not numeric, not finite or empty, or its ids contradict `item_ids`.
     """
+    if hasattr(y, "to_pandas"):  # polars, Arrow: their columns are users, too
+        y = y.to_pandas()
     own_ids = _own_item_ids(y)
     if hasattr(y, "iloc"):
         unique(y.columns.to_numpy() if y.ndim == 2 else None, "user")  # before scikit-learn's own message

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
@@ -273,3 +274,8 @@ def test_scores_of_users_without_ids_are_judged_by_position(X, Y):
 def test_half_precision_interactions_are_read(X, Y):
     found = Popular().fit(X, Y.toarray().astype(np.float16)).interactions_
     np.testing.assert_array_equal(found.toarray(), Y.toarray() > 0)
+
+
+def test_columns_of_polars_are_users(X, Y):
+    table = pl.DataFrame(Y.toarray(), schema=["ann", "bob", "cid"])
+    assert Popular().fit(X, table).user_ids_.tolist() == ["ann", "bob", "cid"]
