@@ -23,10 +23,13 @@ def epochs(rows: pd.DataFrame, path: Path) -> None:
 def shares(rows: pd.DataFrame, path: Path) -> None:
     """Fig. 3b: a panel for what is masked, a line a method."""
     masks = list(dict.fromkeys(rows["masked"]))
+    colours = {
+        method: f"C{place}" for place, method in enumerate(dict.fromkeys(rows["method"]))
+    }  # a panel may lack some
     figure, axes = _figure(len(masks), 4.2)
     for ax, mask in zip(axes, masks, strict=True):
         for method, of in rows[rows["masked"] == mask].groupby("method", sort=False):
-            _line(ax, of.assign(share=of["share"] * 100), "share", str(method))
+            _line(ax, of.assign(share=of["share"] * 100), "share", str(method), color=colours[method])
         ax.set(title="both masked together" if mask == "both" else f"{mask} masked", xlabel="items masked (%)")
     axes[0].set_ylabel(LABEL)
     _save(figure, axes, path)
@@ -52,9 +55,10 @@ def _figure(n_panels: int, width: float) -> Any:
     return figure, list(figure.subplots(1, n_panels, sharey=True, squeeze=False)[0])
 
 
-def _line(ax: Any, rows: pd.DataFrame, x: str, label: str) -> None:
+def _line(ax: Any, rows: pd.DataFrame, x: str, label: str, **style: Any) -> None:
     values = rows.groupby(x)["ndcg@10"].agg(["mean", "std"])
-    ax.errorbar(values.index, values["mean"], values["std"].fillna(0), marker="o", markersize=3, capsize=2, label=label)
+    style |= {"marker": "o", "markersize": 3, "capsize": 2, "label": label}
+    ax.errorbar(values.index, values["mean"], values["std"].fillna(0), **style)
 
 
 def _save(figure: Any, axes: list[Any], path: Path) -> None:

@@ -176,3 +176,15 @@ def test_the_command_makes_every_table_and_figure(case, kept):
         assert len(pd.read_csv(run.folder / f"tiny-{name}.csv")), name
     for name in ("figure-3a", "figure-3b", "figure-3c"):
         assert (run.folder / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_a_method_has_one_colour_in_all_panels(tmp_path, monkeypatch):
+    rows = [("a", "both"), ("b", "both"), ("b", "text")]
+    table = pd.DataFrame([(method, mask, share, 0.1) for method, mask in rows for share in (0.0, 1.0)])
+    table.columns = ["method", "masked", "share", "ndcg@10"]
+    drawn = {}
+    monkeypatch.setattr(plots, "_line", lambda ax, of, x, label, color: drawn.setdefault(label, set()).add(color))
+    monkeypatch.setattr(plots, "_save", lambda *given: None)
+    plots.shares(table, tmp_path / "figure.png")
+    assert len(drawn["b"]) == 1
+    assert drawn["a"] != drawn["b"]
