@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from modalsplit._sklearn import Interval
+from modalsplit.evaluate import DotProduct, dot_product
 from modalsplit.recommend import Recommender
 
 Floats = NDArray[np.floating[Any]]
@@ -136,6 +137,9 @@ class ALS(Recommender):
         self.user_vectors_, self.item_vectors_ = self.model_.user_factors, self.model_.item_factors
         self.n_iter_ = self.max_iter
         return self
+
+    def _dot_product(self) -> DotProduct:
+        return dot_product(self.user_vectors_, self.item_vectors_)
 
     def _score_users(self, users: NDArray[np.intp]) -> Floats:
         scores: Floats = self.user_vectors_[users] @ self.item_vectors_.T

@@ -2,7 +2,7 @@
 
 from modalsplit.evaluate._compare import SeedSweep, average_users, compare, holm, seed_sweep
 from modalsplit.evaluate._dependence import PermutationTest, cka, hsic, permutation_test
-from modalsplit.evaluate._dot_product import dot_product
+from modalsplit.evaluate._dot_product import DotProduct, dot_product
 from modalsplit.evaluate._evaluate import Evaluation, evaluate
 from modalsplit.evaluate._leaks import check_no_leak
 from modalsplit.evaluate._metrics import ndcg_at_k, recall_at_k
@@ -23,6 +23,7 @@ from modalsplit.evaluate._temporal import interaction_times, leave_one_out, temp
 
 __all__ = [
     "DisentanglementScore",
+    "DotProduct",
     "Evaluation",
     "PermutationTest",
     "RankingScorer",

@@ -14,10 +14,23 @@ from scipy import sparse, stats
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from modalsplit.evaluate._dot_product import DotProduct
 from modalsplit.evaluate._leaks import check_no_leak
 from modalsplit.evaluate._lists import OF_CATALOGUE, OF_USERS, ListStatistics
 from modalsplit.evaluate._metrics import METRICS, Empty, Ideal, checked_k, measured, settled
-from modalsplit.evaluate._placements import Floats, Ties, check_option, joined, judged_users, place, score_blocks
+from modalsplit.evaluate._placements import (
+    Floats,
+    Judged,
+    Placements,
+    Ties,
+    below_all,
+    check_option,
+    joined,
+    judged_users,
+    place,
+    read_judged,
+    score_blocks,
+)
 from modalsplit.evaluate._sampling import CORRECTED, SampledNegatives, corrected
 
 OF_LISTS = (*OF_USERS, *OF_CATALOGUE)
@@ -199,15 +212,17 @@ def evaluate(
     check_option("empty", empty, Empty)
     if users is not None:
         users = judged_users(users, np.shape(held_out)[1])
-    scores, seen = _scores_and_seen(scores, held_out, seen)
+    scores, seen, vectors = _scores_and_seen(scores, held_out, seen)
     _check_metrics(metrics, candidates, seen)
-    lists = _list_statistics(lengths, seen) if set(metrics) & set(OF_LISTS) else None
+    lists = _list_statistics(lengths, metrics, seen)
+    judged = read_judged(scores, held_out, seen, users)
+    scored = _worth_scoring(judged, max(lengths), lists, candidates, vectors, block)
     parts = []
-    for part in score_blocks(scores, held_out, seen=seen, users=users, block=block):
+    for part in score_blocks(judged.of(judged.users[scored]), block):
         parts.append(place(part, ties, candidates, depth=max(lengths)))
         if lists is not None:
             lists.add(part)
-    placed = joined(iter(parts))
+    placed = _with_others(judged, scored, parts)
     n_unseen = placed.n_rivals if candidates is None else _n_unseen(held_out, seen, users)
     found = {} if lists is None else {name: _zeros(values, empty) for name, values in lists.per_user().items()}
     for n, name in product(lengths, set(metrics) - set(OF_LISTS)):
@@ -232,11 +247,11 @@ def _lengths(k: int | Sequence[int]) -> list[int]:
     return lengths
 
 
-def _scores_and_seen(scores: Any, held_out: Any, seen: Any) -> tuple[Any, Any]:
-    """Let a recommender score users; what it was fitted on is seen, if nothing else is."""
+def _scores_and_seen(scores: Any, held_out: Any, seen: Any) -> tuple[Any, Any, DotProduct | None]:
+    """Let a recommender score users; what it was fitted on is seen, if nothing else is. Also scores as vectors, if they are."""
     recommender = scores[-1] if isinstance(scores, Pipeline) else scores
     if not hasattr(recommender, "fit"):
-        return scores, seen
+        return scores, seen, scores if isinstance(scores, DotProduct) else None
     if not hasattr(recommender, "_score_users"):
         raise TypeError(
             f"{type(recommender).__name__} is no Recommender of modalsplit, so its scores are not known. Give them: a matrix of "
@@ -245,7 +260,34 @@ def _scores_and_seen(scores: Any, held_out: Any, seen: Any) -> tuple[Any, Any]:
     check_is_fitted(recommender, "interactions_")
     _check_ids(recommender, held_out)
     check_no_leak(recommender.interactions_, held_out)
-    return recommender._score_users, recommender.interactions_ if seen is None else seen
+    vectors = recommender._dot_product()
+    return recommender._score_users, recommender.interactions_ if seen is None else seen, vectors
+
+
+def _worth_scoring(
+    judged: Judged,
+    depth: int,
+    lists: ListStatistics | None,
+    candidates: SampledNegatives | None,
+    vectors: DotProduct | None,
+    block: int,
+) -> NDArray[np.bool_]:
+    """Tell which users must be scored: without lists, those who may have held-out items among the first."""
+    if lists is not None:
+        return np.ones(len(judged.users), dtype=bool)
+    worth: NDArray[np.bool_] = np.diff(judged.held_out.indptr)[judged.users] > 0
+    if vectors is not None and candidates is None:
+        users = judged.users[worth]
+        worth[worth] = vectors.in_reach(users, judged.held_out, depth + np.diff(judged.seen.indptr)[users], block)
+    return worth
+
+
+def _with_others(judged: Judged, scored: NDArray[np.bool_], parts: list[Placements]) -> Placements:
+    """Join parts, and add the users who were not scored, with their held-out items below whatever is looked at."""
+    placed, whole = joined(iter(parts)), below_all(judged)
+    at = scored[whole.user]
+    whole.above[at], whole.tied[at], whole.n_rivals[scored] = placed.above, placed.tied, placed.n_rivals
+    return whole
 
 
 def _zeros(values: Floats, empty: Empty) -> Floats:
@@ -289,7 +331,9 @@ def _check_metrics(metrics: Sequence[str], candidates: SampledNegatives | None, 
             )
 
 
-def _list_statistics(lengths: list[int], seen: Any) -> ListStatistics:
+def _list_statistics(lengths: list[int], metrics: Sequence[str], seen: Any) -> ListStatistics | None:
+    if not set(metrics) & set(OF_LISTS):
+        return None
     taken = sparse.csr_array(seen) > 0
     return ListStatistics(lengths, taken.sum(axis=1), taken.shape[1])
 

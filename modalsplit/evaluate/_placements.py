@@ -50,6 +50,19 @@ class Placements(NamedTuple):
     n_rivals: NDArray[np.intp]
 
 
+class Judged(NamedTuple):
+    """What is judged, read and checked; matrices have a row a user of the data, and `users` are the judged ones."""
+
+    scores: Any
+    held_out: sparse.csr_array
+    seen: sparse.csr_array
+    users: NDArray[np.intp]
+
+    def of(self, users: NDArray[np.intp]) -> Judged:
+        """Judge other users."""
+        return self._replace(users=users)
+
+
 class Block(NamedTuple):
     """A block of users and their scores of all items; matrices have a row a user.
 
@@ -99,20 +112,45 @@ def placements(
     ValueError
         If shapes do not agree, scores are NaN, an item is both seen and held out, or `ties` is not known.
     """
-    return joined(place(part, ties) for part in score_blocks(scores, held_out, seen=seen, users=users, block=block))
+    judged = read_judged(scores, held_out, seen, users)
+    return joined(place(part, ties) for part in score_blocks(judged, block))
 
 
-def score_blocks(
-    scores: Scores, held_out: Any, *, seen: Any = None, users: ArrayLike | None = None, block: int = 256
-) -> Iterator[Block]:
+def read_judged(scores: Scores, held_out: Any, seen: Any, users: ArrayLike | None) -> Judged:
+    """Read and check what is judged.
+
+    Parameters
+    ----------
+    scores, held_out, seen, users
+        As for `placements`.
+
+    Returns
+    -------
+    Judged
+        Users in the rows.
+
+    Raises
+    ------
+    ValueError
+        If shapes or ids do not agree, an item is both seen and held out, or `users` is wrong.
+    """
+    check_same_ids("held_out", held_out, "seen", seen)
+    targets = by_user(held_out, "held_out")
+    masked = sparse.csr_array(targets.shape, dtype=bool) if seen is None else by_user(seen, "seen")
+    scores = scores if callable(scores) else np.asarray(scores)
+    _check_agreement(scores, targets, masked)
+    return Judged(scores, targets, masked, judged_users(users, targets.shape[0]))
+
+
+def score_blocks(judged: Judged, block: int = 256) -> Iterator[Block]:
     """Score block after block of users; no more than one is in memory.
 
     Parameters
     ----------
-    scores : array-like of shape (n_items, n_users) or callable
-        As for `recall_at_k`. What a callable returns is neither changed nor kept.
-    held_out, seen, users, block
-        As for `placements`.
+    judged : Judged
+        From `read_judged`. What a callable returns is neither changed nor kept.
+    block : int, default=256
+        Users to score at once.
 
     Yields
     ------
@@ -122,18 +160,13 @@ def score_blocks(
     Raises
     ------
     ValueError
-        If shapes or ids do not agree, scores are NaN, an item is both seen and held out, or `users` or `block` is wrong.
+        If scores are NaN or of another shape, or `block` is wrong.
     """
     if block < 1:
         raise ValueError(f"block={block}, but at least 1 user must be scored at once.")
-    check_same_ids("held_out", held_out, "seen", seen)
-    targets = by_user(held_out, "held_out")
-    masked = sparse.csr_array(targets.shape, dtype=bool) if seen is None else by_user(seen, "seen")
-    scores = scores if callable(scores) else np.asarray(scores)
-    _check_agreement(scores, targets, masked)
-    judged = judged_users(users, targets.shape[0])
-    for start in range(0, max(len(judged), 1), block):
-        part = judged[start : start + block]
+    scores, targets, masked, users = judged
+    for start in range(0, max(len(users), 1), block):
+        part = users[start : start + block]
         own = _scores_of(scores, part, targets.shape[1])
         maxima = _maxima(own)
         if np.isnan(maxima).any():  # a maximum is NaN if any of its scores is
@@ -175,14 +208,13 @@ def place(
     """
     check_option("ties", ties, Ties)
     n_users, n_items = block.scores.shape
-    n_held_out, n_seen = np.diff(block.held_out.indptr), np.diff(block.seen.indptr)
-    n_rivals = (n_items - n_seen - n_held_out).astype(np.intp)
-    user, item = np.repeat(np.arange(n_users), n_held_out), block.held_out.indices
-    above, tied = np.full(len(user), n_items, dtype=np.intp), np.ones(len(user), dtype=np.intp)
+    placed = below_all(Judged(block.scores, block.held_out, block.seen, np.arange(n_users)))
+    user, above, tied, _, n_rivals = placed
+    item = block.held_out.indices
     scores = block.scores[user, item]
     near_top = np.ones(len(user), dtype=bool)
     if depth is not None and candidates is None:
-        near_top = _n_larger(block.maxima, user, scores) < depth + n_seen[user]
+        near_top = _n_larger(block.maxima, user, scores) < depth + np.diff(block.seen.indptr)[user]
     for u in np.unique(user[near_top]):
         mine = np.arange(block.held_out.indptr[u], block.held_out.indptr[u + 1])
         mine = mine[near_top[mine]]
@@ -199,7 +231,27 @@ def place(
             n_targets = np.count_nonzero(own[:, None] == own, axis=1)
             above[mine] += tied[mine] - n_targets
             tied[mine] = n_targets
-    return Placements(user, above, tied, n_held_out.astype(np.intp), n_rivals)
+    return placed
+
+
+def below_all(judged: Judged) -> Placements:
+    """Place the held-out items of all users below every other item.
+
+    Parameters
+    ----------
+    judged : Judged
+        From `read_judged`.
+
+    Returns
+    -------
+    Placements
+        Of the users judged, as `place` reports what is below its `depth`.
+    """
+    n_held_out, n_seen = (np.diff(part.indptr)[judged.users] for part in (judged.held_out, judged.seen))
+    n_items = judged.held_out.shape[1]
+    user = np.repeat(np.arange(len(n_held_out)), n_held_out)
+    above, tied = np.full(len(user), n_items, dtype=np.intp), np.ones(len(user), dtype=np.intp)
+    return Placements(user, above, tied, n_held_out.astype(np.intp), (n_items - n_seen - n_held_out).astype(np.intp))
 
 
 def joined(parts: Iterator[Placements]) -> Placements:

@@ -17,6 +17,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from modalsplit._sklearn import CallbackSupportMixin, Interval, StrOptions, epochs, with_callbacks
+from modalsplit.evaluate import DotProduct, dot_product
 from modalsplit.nn import Attention, Items, pair_attention, score
 from modalsplit.nn._attention import with_parts_fused
 from modalsplit.recommend._base import Floats, Recommender
@@ -503,6 +504,11 @@ class AttentiveBPR(CallbackSupportMixin, Recommender):
             )
         vectors = self._user_vectors(users) if sparse.issparse(users) else self.user_embeddings_[users]
         return vectors, self.item_vectors_, self.item_bias_
+
+    def _dot_product(self) -> DotProduct | None:
+        if self.attention == "user":
+            return None
+        return dot_product(self.user_embeddings_, self.item_vectors_, self.item_bias_ if self.item_bias else None)
 
     def _score_users(self, users: NDArray[np.intp]) -> Floats:
         return self._scores(self.user_embeddings_[users], None)

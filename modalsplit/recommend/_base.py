@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from modalsplit.evaluate import ndcg_at_k
+from modalsplit.evaluate import DotProduct, ndcg_at_k
 from modalsplit.recommend._highest import highest
 from modalsplit.recommend._index import EFFORT, ItemIndex, Kind, candidates
 from modalsplit.recommend._inputs import (
@@ -48,7 +48,7 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
 
     A subclass writes `fit`, which calls `_remember` first, and `_score_users`. It may write `_score_rows`
     to score items from their content, `_score_new_users` to score users that `fit` did not see,
-    `_item_vectors` for `similar_items`, and `_factors` for `index_items`.
+    `_item_vectors` for `similar_items`, `_factors` for `index_items`, and `_dot_product` to be judged faster.
 
     **Rows are known by id.** The index of a DataFrame holds the ids if it is not made of integers; otherwise
     give ``item_ids=``, or `Interactions` that know them when fitting. A row whose id was fitted is scored
@@ -128,6 +128,10 @@ class Recommender(BaseEstimator, metaclass=ABCMeta):
             f"index= needs scores that are inner products of a vector a user and a vector an item, which those of "
             f"{type(self).__name__} are not. Leave index= out: the exact ranking needs no vectors."
         )
+
+    def _dot_product(self) -> DotProduct | None:
+        """Return the scores of the catalogue as inner products, if they are: `evaluate` then scores fewer."""
+        return None
 
     def _remember(self, X: Any, y: Any, item_ids: ArrayLike | None = None) -> Floats:
         """Validate the training data and keep what every recommender needs; return X as an array."""

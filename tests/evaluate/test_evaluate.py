@@ -5,14 +5,24 @@ from subprocess import run
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from modalsplit import Interactions
-from modalsplit.baselines import Popularity
-from modalsplit.evaluate import Evaluation, dot_product, evaluate, ndcg_at_k, recall_at_k, split_interactions
+from modalsplit.baselines import ALS, Popularity
+from modalsplit.evaluate import (
+    DotProduct,
+    Evaluation,
+    dot_product,
+    evaluate,
+    ndcg_at_k,
+    recall_at_k,
+    split_interactions,
+)
+from modalsplit.recommend import AttentiveBPR
 
 
 @pytest.fixture
@@ -129,6 +139,121 @@ def test_a_dot_product_scores_users_by_vectors():
         np.testing.assert_allclose(score(np.array(asked)), users[asked] @ items.T)
     with pytest.raises(ValueError, match=r"users has shape \(9, 3\) and items \(7, 2\)"):
         dot_product(users, items[:, :2])
+    np.testing.assert_allclose(
+        dot_product(users, items, np.arange(7))(np.array([3])), users[[3]] @ items.T + np.arange(7)
+    )
+    with pytest.raises(ValueError, match=r"biases has shape \(9,\), but there are 7 items"):
+        dot_product(users, items, np.ones(9))
+
+
+@pytest.fixture
+def vectors():
+    """Vectors of users, vectors and biases of items; many items equal others, so that scores tie."""
+    rng = np.random.default_rng(0)
+    users, items = rng.standard_normal((300, 6)), rng.standard_normal((640, 6))
+    users, items = users.astype(np.float32), items.astype(np.float32)
+    items[:160] = items[160:320]
+    return users, items, rng.standard_normal(640).astype(np.float32).round(1)
+
+
+@pytest.fixture
+def others(vectors):
+    """What 300 users took of 640 items, and what is held out: nothing of some users, what is on top of some."""
+    rng = np.random.default_rng(1)
+    taken = rng.random((640, 300)) < 0.02
+    held_out = rng.random((640, 300)) < 0.004
+    users, items, biases = vectors
+    for user in range(0, 300, 6):
+        held_out[rng.choice(np.argsort(users[user] @ items.T + biases)[-6:], 3), user] = True
+    held_out &= ~taken
+    return taken, held_out
+
+
+class Spied:
+    """Counts which users are scored."""
+
+    def __init__(self, monkeypatch, owner, name):
+        self.users, original = [], getattr(owner, name)
+
+        def spied(model, users):
+            self.users += list(users)
+            return original(model, users)
+
+        monkeypatch.setattr(owner, name, spied)
+
+
+@pytest.mark.parametrize("options", [{}, {"ties": "pessimistic"}, {"empty": "zero"}, {"users": range(51, 250, 3)}])
+@pytest.mark.parametrize("k", [1, [3, 10]])
+@pytest.mark.parametrize("biased", [False, True])
+def test_users_that_are_passed_over_are_judged_the_same(vectors, others, monkeypatch, options, k, biased):
+    users, items, biases = vectors
+    biases = biases if biased else np.zeros_like(biases)
+    seen, held_out = others
+    metrics = ["recall", "ndcg", "mrr", "map", "precision", "hit_rate", "recall_capped"]
+    options = {"seen": seen, "k": k, "metrics": metrics, "block": 32} | options
+    wanted = evaluate(lambda some: users[some] @ items.T + biases, held_out, **options)
+    spied = Spied(monkeypatch, DotProduct, "__call__")
+    found = evaluate(dot_product(users, items, biases if biased else None), held_out, **options)
+    assert_frame_equal(found.per_user, wanted.per_user)
+    n_judged = np.count_nonzero(held_out[:, list(options.get("users", range(300)))].any(axis=0))
+    assert len(spied.users) < 0.9 * n_judged
+    assert wanted.per_user.to_numpy().max() > 0
+
+
+def test_what_rounding_could_turn_is_scored(monkeypatch):
+    # All items are as good as the held-out one, to the last bits of the sums.
+    rng = np.random.default_rng(0)
+    direction = rng.standard_normal(40).astype(np.float32)
+    items = np.tile(direction, (320, 1)) * (1 + 1e-7 * rng.standard_normal((320, 1)).astype(np.float32))
+    users = np.tile(direction, (10, 1))
+    held_out = np.zeros((320, 10), dtype=bool)
+    held_out[7] = True
+    spied = Spied(monkeypatch, DotProduct, "__call__")
+    evaluate(dot_product(users, items), held_out, k=5)
+    assert len(spied.users) == 10
+
+
+def test_users_without_held_out_items_are_not_scored(others):
+    seen, held_out = others
+    asked = []
+
+    def score(users):
+        asked.extend(users.tolist())
+        return np.zeros((len(users), 640))
+
+    evaluate(score, held_out, seen=seen)
+    assert asked == np.flatnonzero(held_out.any(axis=0)).tolist()
+    asked.clear()
+    evaluate(score, held_out, seen=seen, metrics=["ndcg", "coverage"])
+    assert asked == list(range(300))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["users", "items"])
+def test_vectors_whose_scores_are_nan_are_refused(vectors, others, value, where):
+    given = {"users": vectors[0].copy(), "items": vectors[1].copy()}
+    given[where][:, 0], given[where][:, 1] = value, -value
+    given["items" if where == "users" else "users"][:, :2] = 1e10
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="scores are NaN"):
+        evaluate(dot_product(**given), others[1], seen=others[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64])
+def test_vectors_of_any_type_are_judged_by_their_scores(vectors, others, dtype):
+    users, items = ((4 * part).round().astype(dtype) for part in vectors[:2])
+    found = evaluate(dot_product(users, items), others[1], seen=others[0])
+    assert_frame_equal(found.per_user, evaluate(lambda some: users[some] @ items.T, others[1], seen=others[0]).per_user)
+
+
+@pytest.mark.parametrize("model", [ALS(4, random_state=0), AttentiveBPR(4, parts=None, max_epochs=2, random_state=0)])
+def test_recommenders_of_vectors_are_judged_as_by_all_their_scores(others, model, monkeypatch):
+    seen, held_out = others
+    model.fit(np.ones((640, 1)), seen)
+    wanted = evaluate(model._score_users(np.arange(300)).T, held_out, seen=seen)
+    spied = Spied(monkeypatch, type(model), "_score_users")
+    found = evaluate(model, held_out)
+    np.testing.assert_allclose(found.per_user, wanted.per_user, rtol=0, atol=1e-12)
+    assert len(spied.users) < np.count_nonzero(held_out.any(axis=0))
 
 
 def test_seen_must_have_the_ids_of_what_is_held_out(parts, scores):
