@@ -148,7 +148,8 @@ class DotProduct:
         """Highest score of the held-out items of each user; -inf without any."""
         best = np.full(len(users), -np.inf, dtype=self._buffer.dtype)
         user = np.repeat(np.arange(len(users)), np.diff(held_out.indptr))
-        for some in gen_batches(len(user), USERS_SAMPLED):
+        for start in range(0, len(user), USERS_SAMPLED):
+            some = slice(start, start + USERS_SAMPLED)
             item = held_out.indices[some]
             scores = np.einsum("ij,ij->i", users[user[some]], self.items[item]) + self._biases[item]
             np.maximum.at(best, user[some], scores)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
 
 from modalsplit.recommend._learned import Learned
 
@@ -67,7 +68,8 @@ def directions(parts: Floats, scales: Floats, groups: Groups) -> list[Floats]:
 
 
 def expect(
-    trained: Learned,
+    items: Learned,
+    trained: NDArray[np.intp],
     scales: Floats,
     groups: Groups,
     *,
@@ -83,8 +85,10 @@ def expect(
 
     Parameters
     ----------
-    trained : Learned
-        Items with interactions.
+    items : Learned
+        All items.
+    trained : ndarray of int of shape (n,)
+        Rows of those with interactions.
     scales : ndarray of shape (n_parts,)
         What their parts were multiplied by.
     groups : sequence of sequence of int
@@ -93,8 +97,8 @@ def expect(
         Of the kernel ((1 + cosine) / 2)^degree.
     alpha : float
         Ridge: noise variance beside a signal of 1.
-    vectors : ndarray of shape (n, n_components)
-        The items as users see them, parts fused; their embeddings where each user fuses parts otherwise.
+    vectors : ndarray of shape (n_items, n_components)
+        All items as users see them, parts fused; their embeddings where each user fuses parts otherwise.
     users : ndarray of shape (n_users, n_components)
         Users.
     taken : ndarray of int of shape (n,)
@@ -105,14 +109,14 @@ def expect(
     Expectation
         Of vectors, biases and parts, side by side. Without landmarks if there are no parts.
     """
-    columns = vectors, trained.bias[:, None], trained.parts.reshape(len(vectors), -1)
-    mean = np.hstack([each.mean(axis=0) for each in columns])
-    if not trained.parts.size:
+    columns = vectors, items.bias[:, None], items.parts.reshape(len(vectors), -1)
+    mean = np.hstack([_mean(each, trained) for each in columns])
+    if not items.parts.size:
         nothing = np.zeros((0, len(mean)), dtype=mean.dtype)
         return Expectation(nothing[:, :0], nothing, mean, np.ones(0, dtype=np.float32))
-    chosen = np.argsort(-taken, kind="stable")[:MOST_LANDMARKS]
+    chosen = trained[np.argsort(-taken, kind="stable")[:MOST_LANDMARKS]]
+    known = directions(items.parts[chosen], scales, groups)
     learned = np.hstack([each[chosen] for each in columns])
-    known = directions(trained.parts[chosen], scales, groups)
     shares: Floats = np.ones(1)
     if len(groups) > 1:
         few = slice(None, None, -(-len(chosen) // MOST_WEIGHED))
@@ -121,13 +125,23 @@ def expect(
         targets = learned[few, : len(metric)].astype(np.float64)
         shares = _balanced([x[few] @ x[few].T for x in known], targets, metric, degree, alpha)
     landmarks = _weighed(known, shares)
+    del known  # memory is needed for the next step
     gram = _kernel(landmarks @ landmarks.T, degree)
+    landmarks = landmarks.astype(np.float32)
     gram[np.diag_indices(len(gram))] += alpha
+    learned -= mean
     # The transpose, which is the same matrix, lies in memory as LAPACK wants it, and needs no copy.
-    weights: Floats = linalg.solve(gram.T, learned - mean, assume_a="pos", overwrite_a=True)
-    return Expectation(
-        landmarks.astype(np.float32), weights.astype(np.float32), mean, np.asarray(shares, dtype=np.float32)
-    )
+    weights: Floats = linalg.solve(gram.T, learned, assume_a="pos", overwrite_a=True)
+    return Expectation(landmarks, weights.astype(np.float32), mean, np.asarray(shares, dtype=np.float32))
+
+
+def _mean(values: Floats, rows: NDArray[np.intp]) -> Floats:
+    """Average some rows without a copy of all of them."""
+    total = np.zeros(values.shape[1])
+    for some in gen_batches(len(rows), ROWS_AT_ONCE):
+        total += values[rows[some]].sum(axis=0, dtype=np.float64)
+    mean: Floats = (total / len(rows)).astype(values.dtype)
+    return mean
 
 
 def stand_in(

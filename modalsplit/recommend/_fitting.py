@@ -38,7 +38,7 @@ DEFAULT_COMPONENTS = 64
 DEFAULT_NEGATIVES = {"users": 5000, "interactions": 1}
 DEFAULT_STEPS = 40  # an epoch
 LARGEST_DEFAULT_BATCH = 2048
-MOMENT_ROWS = 4096
+MOMENT_ROWS = ITEMS_FUSED = 4096
 
 
 class Fitting:
@@ -79,7 +79,7 @@ class Fitting:
         stages: Stages | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.params, self.parts, self.present = params, parts, present
+        self.params, self.present = params, present
         self.modalities = modalities(parts.shape[1], pairs)
         self.stages = Stages() if stages is None else stages
         rng = check_random_state(params.random_state if seed is None else seed)
@@ -91,6 +91,9 @@ class Fitting:
         if params.early_stopping:
             train, self.held_out = _hold_out(train, params.validation_fraction, rng)
         self.warm = _items_to_train(train)
+        self.cold = np.setdiff1d(np.arange(len(parts)), self.warm)
+        # Held once: the whole goes with who gave it.
+        self.parts, self.cold_parts = (parts[self.warm], parts[self.cold]) if len(self.cold) else (parts, parts[:0])
         self.train = with_columns(train, self.warm, folder)
         self.taken = TakenItems(self.train, self.device)
         self.ranker = self._ranker(pairs)
@@ -193,37 +196,41 @@ class Fitting:
         dict of str to object
             Fitted attributes of AttentiveBPR.
         """
-        ranker, n_items = self.ranker, len(self.parts)
-        maps, delta = _array(ranker.maps), _array(ranker.delta)
-        parts = moved(self.parts, delta, ranker.pairs) * _array(ranker.scale)[:, None]
+        ranker, n_items = self.ranker, len(self.present)
+        maps, delta, scales = _array(ranker.maps), _array(ranker.delta), _array(ranker.scale)
+        parts = np.empty((n_items, *self.parts.shape[1:]), dtype=np.float32)
+        for rows, given in ((self.warm, self.parts), (self.cold, self.cold_parts)):
+            parts[rows] = moved(given, delta, ranker.pairs)
+        parts *= scales[:, None]
         embedding = np.zeros((n_items, ranker.embedding.shape[1]), dtype=np.float32)
         bias = np.zeros(n_items, dtype=np.float32)
         embedding[self.warm] = _array(ranker.embedding)
         bias[self.warm] = 0.0 if ranker.bias is None else _array(ranker.bias)[:, 0]
-        cold = np.setdiff1d(np.arange(n_items), self.warm)
         every = Learned(embedding, bias, parts, self.present.copy())
         history = None
         if ranker.history:
             history = np.zeros_like(embedding)
             history[self.warm] = self._lent()
         users = self._user_embeddings(history)
-        scales, degree, attention = _array(ranker.scale), self.params.cold_degree, self.params.attention
-        trained = every.of(self.warm) if len(cold) else every
+        attention = self.params.attention
+        vectors = item_vectors(every, maps, attention)
         expectation = expect(
-            trained,
+            every,
+            self.warm,
             scales,
             self.modalities,
-            degree=degree,
+            degree=self.params.cold_degree,
             alpha=self.params.cold_alpha,
-            vectors=trained.embedding if attention == "user" else _item_vectors(as_items(trained, maps), attention),
+            vectors=embedding if attention == "user" else vectors,
             users=users,
             taken=counts_of_items(self.train),
         )
-        items = with_cold(every, cold, expectation, scales, self.modalities, self.params, maps, fused=False)
+        expect_cold(every, self.cold, expectation, scales, self.modalities, self.params, maps)
+        vectors[self.cold] = item_vectors(every.of(self.cold), maps, attention)
         return {
             "item_embeddings_": embedding,
             "item_bias_": bias,
-            "item_vectors_": _item_vectors(items, attention),
+            "item_vectors_": vectors,
             "history_embeddings_": history,
             "user_embeddings_": users,
             "parts_": parts,
@@ -256,9 +263,7 @@ class Fitting:
 
     def _ranker(self, pairs: list[tuple[int, int]]) -> AttentiveRanker:
         params = self.params
-        parts, present = self.parts, self.present
-        if len(self.warm) < len(parts):  # no copy if it is all of them
-            parts, present = parts[self.warm], present[self.warm]
+        parts, present = self.parts, self.present[self.warm]
         n_parts, width = parts.shape[1:]
         n_components = params.n_components or _default_components(n_parts, width, params.projection)
         if n_parts and not params.projection and n_components != width:
@@ -434,6 +439,38 @@ def with_cold(
 
     Parameters
     ----------
+    items, cold, expectation, scales, groups, params, maps
+        As for `expect_cold`.
+    fused : bool
+        Whether all that is asked for is scores. Users' own attention needs more.
+
+    Returns
+    -------
+    Items
+        Of n items.
+    """
+    if fused:
+        stand_in(items, cold, expectation, scales, groups, params.cold_degree)
+        vectors = item_vectors(items, maps, params.attention)
+        vectors[cold] = items.embedding[cold]
+        return without_parts(torch.as_tensor(vectors), torch.as_tensor(items.bias))
+    expect_cold(items, cold, expectation, scales, groups, params, maps)
+    return as_items(items, maps)
+
+
+def expect_cold(
+    items: Learned,
+    cold: NDArray[np.intp],
+    expectation: Expectation,
+    scales: Floats,
+    groups: list[list[int]],
+    params: AttentiveBPR,
+    maps: Floats | None,
+) -> None:
+    """Overwrite what is held of cold items so that fusion gives what is expected of them.
+
+    Parameters
+    ----------
     items : Learned
         What is known of n items; of cold ones, it is overwritten.
     cold : ndarray of int of shape (n_cold,)
@@ -448,26 +485,34 @@ def with_cold(
         Attention and degree of the kernel.
     maps : ndarray of shape (n_parts, width, n_components) or None
         Projections.
-    fused : bool
-        Whether all that is asked for is scores. Users' own attention needs more.
+    """
+    stand_in(items, cold, expectation, scales, groups, params.cold_degree)
+    if params.attention != "user":
+        items.embedding[cold] = before_fusion(as_items(items.of(cold), maps), params.attention).numpy()
+
+
+def item_vectors(items: Learned, maps: Floats | None, attention: Attention) -> Floats:
+    """Fuse the parts of items, some at a time; by their mean where users weigh them.
+
+    Parameters
+    ----------
+    items : Learned
+        What is known of n items.
+    maps : ndarray of shape (n_parts, width, n_components) or None
+        Projections.
+    attention : {"item", "user", "mean"}
+        How parts are weighed.
 
     Returns
     -------
-    Items
-        Of n items.
+    ndarray of float32 of shape (n, n_components)
+        Vectors.
     """
-    stand_in(items, cold, expectation, scales, groups, params.cold_degree)
-    if fused:
-        vectors = _item_vectors(as_items(items, maps), params.attention)
-        vectors[cold] = items.embedding[cold]
-        return without_parts(torch.as_tensor(vectors), torch.as_tensor(items.bias))
-    if params.attention != "user":
-        items.embedding[cold] = before_fusion(as_items(items.of(cold), maps), params.attention).numpy()
-    return as_items(items, maps)
-
-
-def _item_vectors(items: Items, attention: Attention) -> Floats:
-    vectors: Floats = with_parts_fused(items, "mean" if attention == "user" else attention).embedding.numpy()
+    vectors = np.empty(items.embedding.shape, dtype=np.float32)
+    for start in range(0, len(vectors), ITEMS_FUSED):
+        rows = slice(start, start + ITEMS_FUSED)
+        some = as_items(Learned(*(field[rows] for field in items)), maps)
+        vectors[rows] = with_parts_fused(some, "mean" if attention == "user" else attention).embedding.numpy()
     return vectors
 
 
