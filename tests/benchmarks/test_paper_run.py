@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("optuna", reason="the paper's benchmark needs optuna")
 pytest.importorskip("matplotlib", reason="the paper's benchmark draws with matplotlib")
 
-from benchmarks.paper import data, plots, quick
+from benchmarks.paper import data, experiments, plots, quick
 from benchmarks.paper.cold import METHODS as COLD
 from benchmarks.paper.cold import ColdRunner
 from benchmarks.paper.kept import Kept
@@ -109,6 +109,14 @@ def test_masked_items_lack_what_is_asked(case):
     is_image = features.columns.str.startswith("image")
     assert features.loc[:, is_image].isna().all(axis=1).sum() == 30
     assert features.loc[:, ~is_image].notna().all(axis=None)
+
+
+def test_masked_modalities_have_the_names_of_the_data(case, kept, monkeypatch):
+    monkeypatch.setattr(experiments, "_masked", lambda *arguments: 0.5)
+    named = case.features.rename(columns=lambda column: column.replace("image", "profile"))
+    runner = Runner(replace(case, features=named), Budget(trials=1), kept)
+    rows = experiments.figure_3b(runner, [METHODS["BPR++"]], [0.5])
+    assert list(dict.fromkeys(row["masked"] for row in rows)) == ["both", "profile", "text"]
 
 
 def test_the_sparse_form_has_ten_interactions_a_user(case):
