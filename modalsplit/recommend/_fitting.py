@@ -511,7 +511,7 @@ def item_vectors(items: Learned, maps: Floats | None, attention: Attention) -> F
     vectors = np.empty(items.embedding.shape, dtype=np.float32)
     for start in range(0, len(vectors), ITEMS_FUSED):
         rows = slice(start, start + ITEMS_FUSED)
-        some = as_items(Learned(*(field[rows] for field in items)), maps)
+        some = as_items(items.of(rows), maps)
         vectors[rows] = with_parts_fused(some, "mean" if attention == "user" else attention).embedding.numpy()
     return vectors
 

@@ -18,17 +18,17 @@ class Learned(NamedTuple):
     parts: Floats  # (n, n_parts, width), scaled
     present: NDArray[np.bool_]  # (n, n_parts)
 
-    def of(self, rows: NDArray[np.intp]) -> Learned:
+    def of(self, rows: NDArray[np.intp] | slice) -> Learned:
         """Take some of the items.
 
         Parameters
         ----------
-        rows : ndarray of int of shape (n_rows,)
+        rows : ndarray of int of shape (n_rows,), or slice
             Which to take.
 
         Returns
         -------
         Learned
-            A copy.
+            A copy; views for a slice.
         """
         return Learned(self.embedding[rows], self.bias[rows], self.parts[rows], self.present[rows])
